@@ -1,0 +1,1 @@
+"""Adapters: the real tools that a world is made of."""

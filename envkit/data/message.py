@@ -1,0 +1,89 @@
+"""What passes between a policy and a world: messages, tool calls, actions, observations.
+
+The shape follows the OpenAI chat-completions API. These objects are made on every turn, so they are
+slotted dataclasses; `Episode` (pydantic) is what meets a file.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image inside a message, such as a screenshot."""
+
+    data: bytes
+    media_type: str = "image/png"
+
+    def url(self) -> str:
+        """The `data:` URL that chat-completions servers accept."""
+        return f"data:{self.media_type};base64,{base64.b64encode(self.data).decode()}"
+
+
+Content: TypeAlias = "str | tuple[str | Image, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One call. `arguments` is a string where the model's arguments were no JSON object."""
+
+    name: str
+    arguments: Mapping[str, Any] | str = field(default_factory=dict[str, Any])
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What a policy answers with: text, tool calls, or both. No call: the turn goes to the world."""
+
+    text: str = ""
+    calls: tuple[ToolCall, ...] = ()
+    thinking: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation; `call_id` ties a tool's result to its call."""
+
+    role: Role
+    content: Content
+    calls: tuple[ToolCall, ...] = ()
+    call_id: str = ""
+
+    def text(self) -> str:
+        """The textual part alone."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part for part in self.content if isinstance(part, str))
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What the world shows after an action. `fresh` begins a new context: earlier messages are gone."""
+
+    messages: tuple[Message, ...] = ()
+    fresh: bool = False
+
+    def text(self) -> str:
+        """All textual content, one message after another; what a script usually wants."""
+        return "\n".join(message.text() for message in self.messages)
+
+
+Script: TypeAlias = "Generator[Action, Observation, str | None]"
+"""An oracle or a near-miss: yields actions, receives observations, may return the final answer."""
+
+
+def call(tool: str, /, **arguments: Any) -> Action:
+    """An action of one tool call: `yield call("shell_run", command="ls")`."""
+    return Action(calls=(ToolCall(tool, arguments),))
+
+
+def say(text: str) -> Action:
+    """An action without a tool call: the final answer, or speech where the world listens."""
+    return Action(text=text)

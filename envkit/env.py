@@ -1,0 +1,193 @@
+"""`Env`: the protocol of an environment, and the world of one episode.
+
+An author writes one class: attributes declare the world, `task` makes a problem, `grade` judges, `solve` proves
+that it can be done. `task`, `grade`, `solve` and `near_misses` run in judge processes; an instance lives in the
+runner, is used for one episode and returns observations, never a reward.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from random import Random
+from typing import Any, ClassVar, Generic
+
+from pydantic import BaseModel, ConfigDict
+
+from envkit.adapter import Adapter, Clock, Context, Floor
+from envkit.data.evidence import Artefact, CallRecord, Evidence, FrozenEvidence, FrozenItem
+from envkit.data.keyed import KeyedRandom
+from envkit.data.message import Action, Content, Message, Observation, Script, ToolCall
+from envkit.data.probe import Grading
+from envkit.data.strict import scrub
+from envkit.data.task import G, PublicTask, Task
+from envkit.data.tool import Tool, ToolResult, tool_of
+from envkit.declare import declared_adapters, gold_type, refuse_unless_static
+from envkit.host import Host
+from envkit.toolbox import Toolbox, tools_in
+
+log = logging.getLogger("envkit.env")
+
+SEAT = "agent"
+EPOCH = 1_750_000_000.0  # where every episode's clock starts, moved by up to a year by the episode's seed
+
+
+class Config(BaseModel):
+    """Settings that make variants of an environment: `desk/logdesk?level=hard`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Env(Generic[G]):
+    """Subclass it. The docstring's first line says what the agent has to do."""
+
+    version: ClassVar[int] = 1
+    splits: ClassVar[Mapping[str, int | None]] = {"train": None}  # sizes; None: endless
+    evidence: ClassVar[Sequence[Artefact]] = ()
+
+    Config: ClassVar[type[BaseModel]] = Config
+    config: ClassVar[Any] = Config()
+
+    # ---- what an author writes: judge side, no world in reach ----
+
+    @classmethod
+    def task(cls, split: str, index: int, rng: Random) -> Task[G]:
+        """Make task `index` of `split`, drawing from `rng` alone: the same key makes the same task."""
+        raise NotImplementedError(f"{cls.__name__} makes no tasks: write the classmethod `task`")
+
+    @staticmethod
+    def grade(evidence: Evidence, gold: G) -> Grading:
+        """Judge what is left. Pure: no world, clock, network or randomness; probes are yielded as data."""
+        raise NotImplementedError("write the static method `grade`")
+
+    @staticmethod
+    def solve(task: Task[G]) -> Script:
+        """The oracle: a generator of actions that earns reward 1."""
+        raise NotImplementedError("write the static method `solve`")
+
+    @staticmethod
+    def near_misses(task: Task[G]) -> dict[str, Script]:
+        """Scripts that are wrong on purpose; every one must score below 1."""
+        return {}
+
+    # ---- what an author may write: world side, no gold in reach ----
+
+    async def setup(self) -> None:
+        """Prepare what can't be declared; `self.<adapter>` is open, nothing was shown to the agent yet."""
+
+    # ---- the world of one episode ----
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse a class that breaks the protocol, at the moment when it is made."""
+        super().__init_subclass__(**kwargs)
+        for name in ("grade", "solve", "near_misses"):
+            refuse_unless_static(cls, name)
+        cls._adapters = declared_adapters(cls)
+        cls._own_tools = tools_in(cls)
+        cls._gold = gold_type(cls, Env)
+
+    _adapters: ClassVar[Mapping[str, Adapter[Any]]] = {}
+    _own_tools: ClassVar[Mapping[str, Tool]] = {}
+    _gold: ClassVar[Any] = dict
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, Any] = {}
+        self._stack = AsyncExitStack()
+        self._toolbox = Toolbox()
+        self._floor: Floor | None = None
+        self._calls: list[tuple[str, ToolCall, ToolResult]] = []
+        self._limit = 0
+        self.answer: str | None = None  # set when the episode ended by an answer
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """What the agent is offered, once the episode is reset."""
+        return self._toolbox.tools
+
+    @property
+    def seats(self) -> tuple[str, ...]:
+        """Who takes part."""
+        return self._floor.seats if self._floor else (SEAT,)
+
+    @property
+    def acting(self) -> tuple[str, ...]:
+        """Whose turn it is; nobody's: the episode is over."""
+        if self.answer is not None:
+            return ()
+        return self._floor.acting() if self._floor else (SEAT,)
+
+    async def reset(self, task: PublicTask, host: Host, *, pack: str, group: str) -> None:
+        """Open the declared world for one task. Once per instance; `close` must follow, whatever happens."""
+        rng = KeyedRandom(task.seed.to_bytes(32, "big"), "world")
+        clock = Clock(EPOCH + rng.randrange(366) * 86_400)
+        context = Context(pack, task.id, group, rng, clock, self._stack, host, self._sessions)
+        self._limit = task.limits.output_chars
+        for name, adapter in self._adapters.items():
+            seed = adapter.Seed.model_validate(task.world.get(name, {}))
+            session = self._sessions[name] = await adapter.open(seed, context)
+            if isinstance(session, Floor):
+                self._floor = session
+            for method, tool in adapter.tools().items():
+                self._toolbox.add(tool, adapter.handler(session, method))
+        for method, tool in self._own_tools.items():
+            self._toolbox.add(tool, getattr(self, method))
+        self._toolbox.add(tool_of(self._submit, "submit"), self._submit)
+        await self.setup()
+
+    async def observe(self, seat: str = SEAT) -> Observation:
+        """What a seat sees as its turn comes; the prompt itself is the trial's to show."""
+        return await self._floor.observe(seat) if self._floor else Observation()
+
+    async def step(self, action: Action, seat: str = SEAT) -> Observation:
+        """Carry out one action. Raises WorldError where the world is gone."""
+        if not action.calls:
+            return await self._speak(action.text, seat)
+        results = []
+        for asked in action.calls:
+            result = await self._toolbox.call(asked, self._limit)
+            self._calls.append((seat, asked, result))
+            content: Content = (result.text, *result.images) if result.images else result.text
+            results.append(Message("tool", content, call_id=asked.id))
+            if self.answer is not None:
+                break
+        return Observation(tuple(results))
+
+    async def _speak(self, text: str, seat: str) -> Observation:
+        if self._floor is None:
+            self.answer = text
+        else:
+            await self._floor.hear(seat, text)
+        return Observation()
+
+    async def _submit(self, answer: str = "") -> str:
+        """Say that you are done; nothing can be done afterwards.
+
+        Args:
+            answer: the final answer, where the task asks for one
+        """
+        self.answer = answer
+        return "Submitted."
+
+    async def freeze(self) -> FrozenEvidence:
+        """Stop the agent's processes and export what the class declares as evidence."""
+        items: list[FrozenItem] = []
+        for name, session in self._sessions.items():
+            patterns = [artefact.pattern for artefact in self.evidence if artefact.adapter == name]
+            for item in await session.freeze(patterns):
+                items.append(item.model_copy(update={"name": f"{name}/{item.name}"}))
+        calls = tuple(
+            CallRecord(
+                seat=seat,
+                tool=scrub(asked.name),
+                arguments=scrub(asked.arguments),
+                result=scrub(result.text),
+                error=result.error,
+            )
+            for seat, asked, result in self._calls
+        )
+        return FrozenEvidence(items=tuple(items), answer=scrub(self.answer or ""), calls=calls)
+
+    async def close(self) -> None:
+        """Give everything back. Safe to call twice."""
+        await self._stack.aclose()

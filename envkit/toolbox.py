@@ -1,0 +1,88 @@
+"""A toolbox: the tools of one episode by name, and the one place where a call becomes a result.
+
+Whatever an agent sends comes back as an observation. What a tool's author got wrong is logged and shown to the
+agent as one constant sentence, so that no traceback (paths, values, sources) ever reaches it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from envkit.data.message import ToolCall
+from envkit.data.tool import BadArguments, Tool, ToolResult, is_tool, tool_of
+from envkit.errors import DeclarationError, WorldError
+
+log = logging.getLogger("envkit.tools")
+
+Handler = Callable[..., "Awaitable[object] | object"]
+
+
+class ToolRefusal(Exception):
+    """Raise it in a tool to refuse a call; the text is the agent's observation."""
+
+
+def tools_in(owner: type, prefix: str = "") -> dict[str, Tool]:
+    """The tools that a class declares with `@tool`, by the method's name, in the order of declaration."""
+    methods: dict[str, Callable[..., Any]] = {}
+    for base in reversed(owner.__mro__):
+        methods.update({name: value for name, value in vars(base).items() if is_tool(value)})
+    return {name: tool_of(method, prefix + name) for name, method in methods.items()}
+
+
+class Toolbox:
+    """Tools by name, each with its handler."""
+
+    def __init__(self) -> None:
+        self._tools: dict[str, tuple[Tool, Handler]] = {}
+
+    def add(self, tool: Tool, handler: Handler) -> None:
+        """Offer a tool. Raises DeclarationError where the name is taken."""
+        if tool.name in self._tools:
+            raise DeclarationError(f"two tools are called {tool.name!r}; rename one or its adapter")
+        self._tools[tool.name] = (tool, handler)
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """All tools, in the order in which they were added."""
+        return tuple(tool for tool, _ in self._tools.values())
+
+    async def call(self, asked: ToolCall, limit: int) -> ToolResult:
+        """Run one call. Raises WorldError alone: the world is gone, which is no observation."""
+        entry = self._tools.get(asked.name)
+        if entry is None:
+            names = ", ".join(sorted(self._tools))
+            return ToolResult(f"There is no tool {asked.name[:80]!r}. Tools: {names}", error=True)
+        tool, handler = entry
+        try:
+            result = handler(**tool.check(asked.arguments))
+            if inspect.isawaitable(result):
+                result = await result
+        except (BadArguments, ToolRefusal) as refusal:
+            return ToolResult(clip(str(refusal), limit), error=True)
+        except WorldError:
+            raise
+        except Exception:  # an author's bug must neither fell the episode nor tell the agent anything
+            log.exception("tool %s raised", tool.name)
+            return ToolResult("The tool failed.", error=True)
+        return _result(result, limit)
+
+
+def _result(value: object, limit: int) -> ToolResult:
+    if isinstance(value, ToolResult):
+        return ToolResult(clip(value.text, limit), value.error, value.images)
+    if isinstance(value, str):
+        return ToolResult(clip(value, limit))
+    return ToolResult(clip(json.dumps(value, ensure_ascii=False, default=str), limit))
+
+
+def clip(text: str, limit: int) -> str:
+    """Head and tail of a text over `limit` characters, saying how many were left out between them."""
+    if len(text) <= limit:
+        return text
+    head, tail = limit - limit // 3, limit // 3
+    return f"{text[:head]}\n[... {len(text) - head - tail} characters left out ...]\n{text[-tail:]}"
+
