@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, overload, ru
 
 from pydantic import BaseModel
 
-from envkit.data.evidence import Artefact, FrozenItem
+from envkit.data.evidence import FrozenItem
 from envkit.data.message import Observation
 from envkit.data.task import Frozen
 from envkit.data.tool import Tool
@@ -90,6 +90,17 @@ class Floor(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """A declaration of what is frozen: a pattern inside one adapter, as in `shell.files("answer.txt")`.
+
+    It holds the adapter, whose name is not known yet while the class body runs.
+    """
+
+    adapter: Adapter[Any]
+    pattern: str
+
+
 class Adapter(Generic[S]):
     """A declaration: inert, made once with the class. `Cls.shell` is this, `self.shell` the session.
 
@@ -144,4 +155,4 @@ class Adapter(Generic[S]):
 
     def artefact(self, pattern: str) -> Artefact:
         """Declare what is frozen for the judge, for the class attribute `evidence`."""
-        return Artefact(self.name, pattern)
+        return Artefact(self, pattern)

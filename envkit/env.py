@@ -15,8 +15,8 @@ from typing import Any, ClassVar, Generic
 
 from pydantic import BaseModel, ConfigDict
 
-from envkit.adapter import Adapter, Clock, Context, Floor
-from envkit.data.evidence import Artefact, CallRecord, Evidence, FrozenEvidence, FrozenItem
+from envkit.adapter import Adapter, Artefact, Clock, Context, Floor
+from envkit.data.evidence import CallRecord, Evidence, FrozenEvidence, FrozenItem
 from envkit.data.keyed import KeyedRandom
 from envkit.data.message import Action, Content, Message, Observation, Script, ToolCall
 from envkit.data.probe import Grading
@@ -173,9 +173,13 @@ class Env(Generic[G]):
         """Stop the agent's processes and export what the class declares as evidence."""
         items: list[FrozenItem] = []
         for name, session in self._sessions.items():
-            patterns = [artefact.pattern for artefact in self.evidence if artefact.adapter == name]
+            patterns = [a.pattern for a in self.evidence if a.adapter.name == name]
             for item in await session.freeze(patterns):
                 items.append(item.model_copy(update={"name": f"{name}/{item.name}"}))
+        return self.spoken().model_copy(update={"items": tuple(items)})
+
+    def spoken(self) -> FrozenEvidence:
+        """The part of the evidence that no sandbox can lose: the answer and the calls."""
         calls = tuple(
             CallRecord(
                 seat=seat,
@@ -186,7 +190,7 @@ class Env(Generic[G]):
             )
             for seat, asked, result in self._calls
         )
-        return FrozenEvidence(items=tuple(items), answer=scrub(self.answer or ""), calls=calls)
+        return FrozenEvidence(answer=scrub(self.answer or ""), calls=calls)
 
     async def close(self) -> None:
         """Give everything back. Safe to call twice."""

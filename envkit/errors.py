@@ -9,6 +9,7 @@
     ├── WorldError                  the world of one episode failed
     │   ├── SandboxUnavailable      a sandbox could not be opened (infrastructure)
     │   └── SandboxLost             an open sandbox is gone: its host saw it die
+    │       └── EngineLost          the engine under it is gone, too: infrastructure, at any moment
     ├── JudgeError                  the judge could not give a verdict
     │   └── FrameError              a frame on a host-owned pipe broke its rules
     └── RecordError                 a run's record cannot be continued (other spec, other digest)
@@ -53,6 +54,10 @@ class SandboxUnavailable(WorldError):
 
 class SandboxLost(WorldError):
     """An open sandbox is gone. After the first agent action this is the agent's doing."""
+
+
+class EngineLost(SandboxLost):
+    """The engine itself does not answer any more: no agent can cause that, so it is infrastructure."""
 
 
 class JudgeError(EnvkitError):

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, RootModel, TypeAdapter
 
-from envkit.adapter import Adapter, Context
-from envkit.data.evidence import Artefact, FrozenItem
+from envkit.adapter import Adapter, Artefact, Context
+from envkit.data.evidence import FrozenItem
 from envkit.data.tool import Tool
 
 T = TypeVar("T")

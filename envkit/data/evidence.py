@@ -16,14 +16,6 @@ from envkit.data.strict import JSON, Malformed, Oversize, strict_json
 from envkit.data.task import Frozen
 
 
-@dataclass(frozen=True, slots=True)
-class Artefact:
-    """A declaration of what is frozen: a pattern inside one adapter, as in `shell.files("answer.txt")`."""
-
-    adapter: str
-    pattern: str
-
-
 class FrozenItem(Frozen):
     """One frozen thing. `name` is the adapter's name, a slash, and the path inside it."""
 

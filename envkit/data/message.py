@@ -7,6 +7,7 @@ slotted dataclasses; `Episode` (pydantic) is what meets a file.
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -37,6 +38,11 @@ class ToolCall:
     arguments: Mapping[str, Any] | str = field(default_factory=dict[str, Any])
     id: str = ""
 
+    def as_chat(self) -> dict[str, Any]:
+        """The call as chat-completions APIs and the record write it; a broken argument string stays as it was."""
+        arguments = self.arguments if isinstance(self.arguments, str) else json.dumps(self.arguments, default=str)
+        return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": arguments}}
+
 
 @dataclass(frozen=True, slots=True)
 class Action:
@@ -61,6 +67,27 @@ class Message:
         if isinstance(self.content, str):
             return self.content
         return "".join(part for part in self.content if isinstance(part, str))
+
+
+    def as_chat(self) -> dict[str, Any]:
+        """The message as chat-completions APIs and the record write it."""
+        chat: dict[str, Any] = {"role": self.role, "content": _chat_content(self.content)}
+        if self.calls:
+            chat["tool_calls"] = [asked.as_chat() for asked in self.calls]
+        if self.call_id:
+            chat["tool_call_id"] = self.call_id
+        return chat
+
+
+def _chat_content(content: Content) -> str | list[dict[str, Any]]:
+    if isinstance(content, str):
+        return content
+    return [
+        {"type": "text", "text": part}
+        if isinstance(part, str)
+        else {"type": "image_url", "image_url": {"url": part.url()}}
+        for part in content
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import struct
 import sys
@@ -17,6 +18,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, BinaryIO, TypeAlias
 
 from envkit.errors import FrameError, JudgeError
+
+log = logging.getLogger("envkit.judge")
 
 Message: TypeAlias = dict[str, Any]
 
@@ -147,7 +150,8 @@ class Channel:
         try:
             while (messages := await receive(self._reader)) is not None:
                 for message in messages:
-                    future = self._calls.get(message.get("n", 0))
+                    # the number is this pipe's own: an answer that is passed on must not carry it along
+                    future = self._calls.get(message.pop("n", 0))
                     if future is not None and not future.done():
                         future.set_result(message)
             self._fail("the judge process ended")
@@ -210,7 +214,12 @@ async def serve(handle: Callable[[Message], Awaitable[Mapping[str, Any]]]) -> No
     running: set[asyncio.Task[None]] = set()
 
     async def answer(request: Message) -> None:
-        outbox.put({"n": request["n"], **await handle(request)})
+        try:
+            reply = dict(await handle(request))
+        except Exception as error:  # a bug here must not leave the runner waiting for ever
+            log.exception("a request failed: %s", request.get("op"))
+            reply = {"refused": "broken", "why": f"the judge failed: {type(error).__name__}"}
+        outbox.put({**reply, "n": request["n"]})
 
     while (requests := await receive(reader)) is not None:
         for request in requests:

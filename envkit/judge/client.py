@@ -133,9 +133,9 @@ class Judge:
         reply = await self.ask("draw", split=split, index=index)
         return Ticket(split, index, PublicTask.model_validate(reply["public"]))
 
-    async def near_misses(self, ticket: Ticket) -> tuple[str, ...]:
-        """The names of a task's near-misses."""
-        reply = await self.ask("names", split=ticket.split, index=ticket.index)
+    async def near_misses(self, split: str, index: int) -> tuple[str, ...]:
+        """The names of a task's near-misses. Raises TaskError."""
+        reply = await self.ask("names", split=split, index=index)
         return tuple(reply["names"])
 
     async def script(self, ticket: Ticket, name: str | None = None) -> PlayedScript:

@@ -12,13 +12,15 @@ from envkit_validators.near import Near, is_number
 MAX_DEPTH = 64  # as deep as `strict_json` reads
 MAX_NODES = 1 << 20  # as many as its bytes could hold; also ends a value that contains itself
 
-Expected: TypeAlias = "None | bool | int | float | str | Near | list[Expected] | dict[str, Expected]"
+Expected: TypeAlias = (
+    "bool | int | float | str | Near | list[Expected] | dict[str, Expected] | None"
+)
 
 _SCALARS = (type(None), bool, int, str)
 
 
 def trouble(value: object) -> str:
-    """Why `value` is not plain, finite JSON; empty where it is. Iterative, so that no nesting breaks it."""
+    """Why `value` is not plain, finite JSON; empty where it is. Iterative: no nesting breaks it."""
     stack = [(value, 0)]
     nodes = 0
     while stack:
@@ -31,7 +33,9 @@ def trouble(value: object) -> str:
             nodes += len(item)
             if nodes > MAX_NODES:
                 return f"more than {MAX_NODES} values"
-            stack.extend((child, depth + 1) for child in (item.values() if type(item) is dict else item))
+            stack.extend(
+                (child, depth + 1) for child in (item.values() if type(item) is dict else item)
+            )
     return ""
 
 
@@ -41,22 +45,26 @@ def _trouble_here(item: object, depth: int) -> str:
     if type(item) is float:
         return "" if math.isfinite(item) else f"{item!r} is not a finite number"
     if type(item) is dict:
-        return "" if all(type(key) is str for key in item) else "an object with a key that is no text"
+        return (
+            "" if all(type(key) is str for key in item) else "an object with a key that is no text"
+        )
     return "" if type(item) in _SCALARS or type(item) is list else f"{show(item)} is not JSON"
 
 
 def canonical(value: object) -> str:
     """One text per JSON value, the same for two values only if they are of equal type and content.
 
-    Text, so that sets of agent-chosen values hash by SipHash: Python's ints collide at will (mod 2**61-1),
-    which would make a set of them quadratic. `value` must be without `trouble`.
+    Text, so that sets of agent-chosen values hash by SipHash: Python's ints collide at will (mod
+    2**61-1), which would make a set of them quadratic. `value` must be without `trouble`.
     """
     if type(value) is str:
         return f"s{len(value)}:{value}"
     if type(value) is float:
         return f"f{(value + 0.0).hex()}"  # adding zero makes -0.0 the 0.0 that it equals
     if type(value) is int:
-        return f"i{value:x}"  # hexadecimal, because decimal is quadratic and refused over 4,300 digits
+        return (
+            f"i{value:x}"  # hexadecimal, because decimal is quadratic and refused over 4,300 digits
+        )
     if type(value) is list:
         return f"[{','.join(canonical(item) for item in value)}]"
     if type(value) is dict:
@@ -74,15 +82,16 @@ def difference(seen: object, expected: Expected, path: str = "$") -> str:
         met = is_number(seen) and expected.holds(seen)
     elif isinstance(expected, list) and type(seen) is list and len(seen) == len(expected):
         pairs = enumerate(zip(seen, expected, strict=True))
-        return _first(difference(a, b, f"{path}[{i}]") for i, (a, b) in pairs)
+        return first_of(difference(a, b, f"{path}[{i}]") for i, (a, b) in pairs)
     elif isinstance(expected, dict) and type(seen) is dict and seen.keys() == expected.keys():
-        return _first(difference(seen[key], b, f"{path}.{key}") for key, b in expected.items())
+        return first_of(difference(seen[key], b, f"{path}.{key}") for key, b in expected.items())
     else:  # containers that come here differ in type, length or keys, so that `==` says no at once
         met = type(seen) is type(expected) and seen == expected
     return "" if met else f"at {plain(path)}: saw {show(seen)}, expected {show(expected)}"
 
 
-def _first(differences: Iterator[str]) -> str:
+def first_of(differences: Iterator[str]) -> str:
+    """The first that says something; empty if none does."""
     return next(filter(None, differences), "")
 
 
@@ -105,4 +114,4 @@ def _expectation(value: object, what: str, near: bool, depth: int) -> Expected:
         return [_expectation(item, what, near, depth + 1) for item in value]
     if isinstance(value, dict):
         return {key: _expectation(item, what, near, depth + 1) for key, item in value.items()}
-    return cast("None | bool | int | float | str", value)
+    return cast("bool | int | float | str | None", value)

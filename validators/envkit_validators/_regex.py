@@ -1,16 +1,16 @@
 """Which regular expressions are safe to match against an adversary's text.
 
-Python's `re` backtracks and can't be interrupted, so a pattern is admitted only if a bound on its work can
-be computed from its syntax tree. The bound counts the ways in which the pattern can be laid over a text of
-`max_chars` characters: alternatives add up, neighbours multiply, and a repeat multiplies by the number of
-counts it may take, unless what follows can't be matched by the repeat itself (`[a-z]+@`), which leaves it
-one. Repeats without end of something that itself fits in several ways (`(a+)+`, `(a|aa)+`) are refused.
+Python's `re` backtracks and can't be interrupted, so a pattern is admitted only if a bound on its
+work can be computed from its syntax tree. The bound counts the ways in which the pattern can be
+laid over a text of `max_chars` characters: alternatives add up, neighbours multiply, and a repeat
+multiplies by the number of counts it may take, unless what follows can't be matched by the repeat
+itself (`[a-z]+@`), which leaves it one. Repeats without end of something that itself fits in
+several ways (`(a+)+`, `(a|aa)+`) are refused.
 """
 
 from __future__ import annotations
 
 import importlib
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,8 +24,14 @@ MAX_PATTERN = 500
 _MAX_GROUP_REPEAT = 16  # of a group that fits in several ways
 _MAX_DOTS = 16  # a longer run of "anything" is substring matching
 
+_TOO_LONG = (
+    "may take over {} steps on {} characters: bound its repeats, part them by characters that they "
+    "can't match, or lower max_chars"
+)
 _END = -1
-_parser: Any = importlib.import_module("re._parser")  # undocumented, but the one tree that `re` itself uses
+_parser: Any = importlib.import_module(
+    "re._parser"
+)  # undocumented, but the one tree that `re` itself uses
 _CATEGORIES = {
     f"CATEGORY_{name}": re.compile(escape)
     for name, escape in (
@@ -42,7 +48,7 @@ _REPEATS = frozenset({"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"})
 
 Item: TypeAlias = "tuple[Any, Any]"
 First: TypeAlias = "frozenset[int] | None"
-"""Characters that may come next (`_END` for the end of the text), or None where that is not known."""
+"""Characters that may come next (`_END` for the end), or None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ def admit(pattern: str, ignore_case: bool, max_chars: int) -> re.Pattern[str]:
     """The compiled pattern, if its work on `max_chars` characters is bounded.
 
     Raises:
-        ValueError: it does not compile, may take too long, or accepts the empty text or any text at all.
+        ValueError: it does not compile, may take too long, or accepts the empty text.
     """
     if len(pattern) > MAX_PATTERN:
         raise ValueError(f"a pattern has at most {MAX_PATTERN} characters, not {len(pattern)}")
@@ -68,15 +74,17 @@ def admit(pattern: str, ignore_case: bool, max_chars: int) -> re.Pattern[str]:
     except (re.error, RecursionError, OverflowError) as refused:
         raise ValueError(f"pattern {show(pattern)} does not compile: {refused}") from refused
     if tree.state.flags & ~re.UNICODE != flags:
-        raise ValueError(f"pattern {show(pattern)}: flags inside a pattern are not read; use ignore_case")
-    cost = _Bound(pattern, ignore_case, max_chars).sequence(tree.data, frozenset({_END}))
-    if 2 * cost.ways * (cost.size + 1) > BUDGET:
         raise ValueError(
-            f"pattern {show(pattern)} may take over {BUDGET} steps on {max_chars} characters: bound its "
-            "repeats, part them by characters that they can't match, or lower max_chars"
+            f"pattern {show(pattern)}: flags inside a pattern are not read; use ignore_case"
         )
+    bound = _Bound(pattern, ignore_case, max_chars)
+    cost = bound.sequence(tree.data, frozenset({_END}))
+    if 2 * cost.ways * (cost.size + 1) > BUDGET:
+        raise bound.refusal(_TOO_LONG.format(BUDGET, max_chars))
     if compiled.fullmatch(""):
-        raise ValueError(f"pattern {show(pattern)} accepts the empty text: doing nothing would meet it")
+        raise ValueError(
+            f"pattern {show(pattern)} accepts the empty text: doing nothing would meet it"
+        )
     return compiled
 
 
@@ -94,10 +102,10 @@ class _Bound:
             cost = self.item(str(op), value, follow)
             ways, size, follow = ways * cost.ways, size + cost.size, cost.first
             if ways > BUDGET:
-                raise self.refusal("may take too long: it fits a text in too many ways")
+                raise self.refusal(_TOO_LONG.format(BUDGET, self.max_chars))
         return _Cost(ways, size, follow)
 
-    def item(self, op: str, value: Any, follow: First) -> _Cost:  # noqa: ANN401  # re's own tree is untyped
+    def item(self, op: str, value: Any, follow: First) -> _Cost:
         if op in _SINGLE:
             return _Cost(1, 1, self.characters(op, value))
         if op == "AT":
@@ -115,7 +123,7 @@ class _Bound:
     def repeat(self, value: tuple[Any, Any, Any], follow: First) -> _Cost:
         low, high, body = int(value[0]), min(int(value[1]), self.max_chars), _unwrap(value[2].data)
         if low > self.max_chars or high == 0:
-            raise self.refusal("has a repeat that no text can meet")
+            raise self.refusal("has a repeat that no text can fill")
         if len(body) == 1 and str(body[0][0]) in _SINGLE:
             return self.run(low, high, body[0], follow)
         if value[2].getwidth()[0] == 0 and high > 1:
@@ -135,19 +143,23 @@ class _Bound:
         """A repeat of one character: one way if nothing that follows could be part of the run."""
         op, value = str(item[0]), item[1]
         if op == "ANY" and high > _MAX_DOTS:
-            raise self.refusal("lets `.` run on: an answer among any others would pass; name the characters")
+            raise self.refusal(
+                "lets `.` run on: an answer among any others would pass; name the characters"
+            )
         first = self.characters(op, value)
         first = first if low else _union(first, follow)
         if low == high or (follow and not any(_may_be(op, value, code) for code in follow)):
             return _Cost(1, high, first)
         return _Cost(high - low + 1, 1, first)
 
-    def characters(self, op: str, value: Any) -> First:  # noqa: ANN401  # re's own tree is untyped
-        """The few characters that a single item stands for, if they are few and have no other case."""
+    def characters(self, op: str, value: Any) -> First:
+        """What a single item stands for, where that is a few characters without another case."""
         codes = [value] if op == "LITERAL" else []
         if op == "IN" and all(str(kind) == "LITERAL" for kind, _ in value):
             codes = [code for _, code in value]
-        if not codes or (self.ignore_case and any(code > 127 or chr(code).isalpha() for code in codes)):
+        if not codes or (
+            self.ignore_case and any(code > 127 or chr(code).isalpha() for code in codes)
+        ):
             return None
         return frozenset(codes)
 
@@ -166,7 +178,11 @@ class _Bound:
 
 def _unwrap(items: Sequence[Item]) -> Sequence[Item]:
     """The content of a group that is all there is, flags aside."""
-    while len(items) == 1 and str(items[0][0]) == "SUBPATTERN" and not (items[0][1][1] or items[0][1][2]):
+    while (
+        len(items) == 1
+        and str(items[0][0]) == "SUBPATTERN"
+        and not (items[0][1][1] or items[0][1][2])
+    ):
         items = items[0][1][3].data
     return items
 
@@ -176,7 +192,7 @@ def _union(*firsts: First) -> First:
     return frozenset().union(*known) if len(known) == len(firsts) else None
 
 
-def _may_be(op: str, value: Any, code: int) -> bool:  # noqa: ANN401  # re's own tree is untyped
+def _may_be(op: str, value: Any, code: int) -> bool:
     """Whether a single item can match the character."""
     if code == _END:
         return False
@@ -192,11 +208,9 @@ def _in_set(members: Sequence[Item], code: int) -> bool:
     return negated != any(_is_member(str(kind), value, code) for kind, value in members)
 
 
-def _is_member(kind: str, value: Any, code: int) -> bool:  # noqa: ANN401  # re's own tree is untyped
+def _is_member(kind: str, value: Any, code: int) -> bool:
     if kind == "LITERAL":
         return bool(value == code)
     if kind == "RANGE":
         return bool(value[0] <= code <= value[1])
-    category = _CATEGORIES.get(str(value))
-    # An unknown kind counts as a member, which only makes the bound larger. NEGATE itself is none.
-    return kind != "NEGATE" and (category is None or bool(category.match(chr(code))))
+    return kind == "CATEGORY" and bool(_CATEGORIES[str(value)].match(chr(code)))

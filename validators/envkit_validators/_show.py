@@ -1,4 +1,4 @@
-"""How reasons quote values: escaped, shortened, and for any object without raising or calling its code."""
+"""How reasons quote values: escaped, shortened, never raising or calling a value's own code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BITS = 256  # an int of more is described: Python refuses to print one of 4,300
 
 
 def show(value: object) -> str:
-    """A short quotation of `value` in which every control character and lone surrogate is escaped."""
+    """A short quotation of `value`; control characters and lone surrogates are escaped."""
     text = _quote(value, _DEPTH)
     return text if len(text) <= 2 * _CHARS else text[: 2 * _CHARS] + "..."
 
@@ -42,15 +42,17 @@ def _quote(value: object, depth: int) -> str:
         return _cut(value)
     if type(value) is bytes:
         return repr(value[:_CHARS]) + (f"... ({len(value)} bytes)" if len(value) > _CHARS else "")
+    if type(value) is list or type(value) is dict:
+        return _quote_items(value, depth)
+    return _quote_scalar(value)
+
+
+def _quote_scalar(value: object) -> str:
     if type(value) is int and value.bit_length() > _BITS:
         return f"an integer of {value.bit_length()} bits"
     if value is None or type(value) in (bool, int, float):
         return repr(value)
-    if type(value) is Near:
-        return str(value)
-    if type(value) is list or type(value) is dict:
-        return _quote_items(value, depth)
-    return f"a value of type {plain(type(value).__name__)}"
+    return str(value) if type(value) is Near else f"a value of type {plain(type(value).__name__)}"
 
 
 def _quote_items(value: list[object] | dict[object, object], depth: int) -> str:

@@ -9,7 +9,7 @@ from typing import TypeGuard
 
 _LIMIT = 1e300  # of an expectation: leaves room for sums and products that stay finite
 _MAX_CHARS = 40
-# ASCII digits and an exponent of three: no Decimal, no Fraction, no 1e99999999, no underscores, no NaN.
+# ASCII digits, an exponent of at most three: no 1e99999999, no underscores, no NaN.
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 
@@ -19,11 +19,12 @@ class Near:
     """A number that is met by any within `max(abs_tol, rel_tol * abs(value))` of it.
 
     It may stand for a number anywhere in an expectation: in `exact`, in a row, in a case. Unlike in
-    `math.isclose` the relative share is of the expectation alone, so that a wild answer can't widen it.
+    `math.isclose` the relative share is of the expectation alone, so that a wild answer can't widen
+    it.
 
     Raises:
-        ValueError: a value or tolerance that is no finite number, a negative tolerance, no tolerance
-            at all, or a relative one of 1 and more (which zero would meet).
+        ValueError: a value or tolerance that is no finite number, a negative tolerance, no
+            tolerance at all, or a relative one of 1 and more (which zero would meet).
     """
 
     value: float
@@ -35,7 +36,9 @@ class Near:
         finite_number(self.value, "the value of Near")
         tolerances(self.abs_tol, self.rel_tol)
         if not self.abs_tol and not self.rel_tol:
-            raise ValueError("Near needs an abs_tol or a rel_tol; write the number where it is exact")
+            raise ValueError(
+                "Near needs an abs_tol or a rel_tol; write the number where it is exact"
+            )
 
     def holds(self, seen: float) -> bool:
         """Whether a number is near enough; NaN and infinity never are."""
@@ -48,7 +51,7 @@ class Near:
 
 
 def close(seen: float, expected: float, abs_tol: float, rel_tol: float) -> bool:
-    """Whether `seen` is `expected`, or within the tolerance of it. Total for every int and float."""
+    """Whether `seen` is within the tolerance of `expected`; total for every int and float."""
     if seen == expected:
         return True
     if isinstance(seen, int) and seen.bit_length() > 1000:
@@ -63,7 +66,7 @@ def is_number(value: object) -> TypeGuard[float]:
 
 
 def finite_number(value: object, what: str) -> float:
-    """An author's number as it is, or a refusal: not finite, not a number, too large to calculate with."""
+    """An author's number as it is, or a refusal: no number, not finite, too large to calculate."""
     if not is_number(value) or not -_LIMIT <= value <= _LIMIT:
         raise ValueError(f"{what} must be a finite int or float up to {_LIMIT}, not {value!r:.60}")
     return value

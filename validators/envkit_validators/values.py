@@ -8,14 +8,14 @@ from envkit.data.score import Check, failed, passed
 from envkit.data.strict import Malformed
 from envkit_validators._json import Expected, difference, expectation, trouble
 from envkit_validators._show import show, unreadable
-from envkit_validators.near import Near, close, finite_number, is_number, parse_number, tolerances
+from envkit_validators.near import close, finite_number, is_number, parse_number, tolerances
 
 
 def exact(seen: object, expected: object, *, ignore_case: bool = False) -> Check:
     """The whole value, in type and content: `True` is not 1, and 1 is not 1.0.
 
-    Text is compared whole, without its outer whitespace; text inside a list or an object as it stands.
-    `expected` is text, bytes (to the byte), or JSON in which `Near` may stand for a number.
+    Text is compared whole, without its outer whitespace; text inside a list or an object as it
+    stands. `expected` is text, bytes (to the byte), or JSON in which `Near` may stand for a number.
 
     Raises:
         ValueError: an expectation that is empty (doing nothing would meet it) or no finite JSON, or
@@ -32,8 +32,8 @@ def exact(seen: object, expected: object, *, ignore_case: bool = False) -> Check
 def numeric(seen: object, expected: float, *, abs_tol: float = 0.0, rel_tol: float = 0.0) -> Check:
     """One number within `max(abs_tol, rel_tol * abs(expected))` of the expected one.
 
-    Here 1 is 1.0. A bool is no number. Text counts if all of it, outer whitespace aside, is one decimal
-    number of at most 40 characters: no units, separators, NaN, infinity, or second number.
+    Here 1 is 1.0. A bool is no number. Text counts if all of it, outer whitespace aside, is one
+    decimal number of at most 40 characters: no units, separators, NaN, infinity, or second number.
 
     Raises:
         ValueError: an expectation or tolerance that is no finite number, a negative tolerance, a

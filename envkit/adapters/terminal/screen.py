@@ -109,7 +109,7 @@ class TerminalScreen:
         return f"{self.render()}\n[{last}]"
 
     def render(self) -> str:
-        """The screen as text without the blank rows at its end; what went wrong since the last one."""
+        """The screen as text, without blank rows at its end, and what went wrong since the last."""
         rows = [self._row(y) for y in range(self.rows)]
         while rows and not rows[-1]:
             rows.pop()

@@ -56,16 +56,9 @@ class TerminalSession:
 
     def __init__(self, sandbox: Sandbox, prelude: str = "") -> None:
         self._sandbox = sandbox
-        self._prelude = prelude  # shell commands that set the seed's environment and directory
+        self._prelude = prelude  # bash source that sets the seed's environment and directory
         self._jobs: set[int] = set()
         self._screens: dict[int, TerminalScreen] = {}
-
-    async def prepare(self) -> str:
-        """Run the prelude in a new shell; returns what went wrong, if anything."""
-        if not self._prelude:
-            return ""
-        done = await self._sandbox.shell(self._prelude, timeout=30, limit=1_000)
-        return "" if done.status == 0 else capped(done.stdout + done.stderr, 0) or "no reason given"
 
     # ---- the shell ----
 
@@ -82,7 +75,8 @@ class TerminalSession:
             command: bash source; several lines are fine
             timeout: seconds until it is stopped
         """
-        done = await self._sandbox.shell(_source(command), timeout=timeout, limit=OUTPUT)
+        source = _seeded(self._prelude, _source(command))
+        done = await self._sandbox.shell(source, timeout=timeout, limit=OUTPUT)
         if done.timed_out:
             last = f"stopped after {timeout:g} s; it was still running. The shell can be used"
         else:
@@ -93,8 +87,7 @@ class TerminalSession:
     async def restart(self) -> str:
         """Start the shell of `run` anew, in the first directory. Files and background jobs stay."""
         await self._sandbox.restart_shell()
-        problem = await self.prepare()
-        return f"A new shell is ready, but: {problem}" if problem else "A new shell is ready."
+        return "A new shell is ready."
 
     # ---- files ----
 
@@ -207,7 +200,7 @@ class TerminalSession:
             cols: width of the screen
         """
         # pyte is loaded where a screen is first needed: most episodes need none
-        from envkit.adapters.terminal.screen import TerminalScreen  # noqa: PLC0415
+        from envkit.adapters.terminal.screen import TerminalScreen
 
         if len(self._screens) >= PTYS:
             raise ToolRefusal(f"{PTYS} programs are open; close one with pty_close.")
@@ -292,6 +285,8 @@ class TerminalSession:
             names = await self._sandbox.listing(_path(path), limit=ENTRIES)
         except FileProblem:
             raise no_file from None  # neither: what is said about the file is what was asked
+        if len(names) >= ENTRIES:
+            names = [*names, f"[cut after {ENTRIES} names; ls and find show more]"]
         return "\n".join(map(escape, names)) or "[the directory is empty]"
 
     async def _start(self, command: str, pty: tuple[int, int] | None) -> int:
@@ -323,6 +318,17 @@ def _source(command: str) -> str:
     if "\0" in command:
         raise ToolRefusal("The command has a NUL character; bash can't read that.")
     return command
+
+
+def _seeded(prelude: str, command: str) -> str:
+    """The command after the prelude, which runs once per bash: agents end theirs by `exit`.
+
+    `$?` is still that of the command before.
+    """
+    if not prelude:
+        return command
+    once = f"[ -v __seeded ] || {{ {prelude}; __seeded=1; }}"
+    return f'__was=$?; {once}; __again() {{ return "$__was"; }}; __again; {command}'
 
 
 def _path(path: str) -> str:

@@ -43,14 +43,15 @@ def capped(raw: bytes, dropped: int) -> str:
     """Output as a sandbox gives it: between head and tail a line that says what is missing."""
     if not dropped:
         return clean(raw)
-    middle = len(raw) - len(raw) // 2
+    middle = len(raw) // 2  # sandboxes keep as much of the head as of the tail
     note = f"[... {dropped} bytes left out; write to a file and look at parts of it ...]"
     return f"{clean(raw[:middle])}\n{note}\n{clean(raw[middle:])}"
 
 
 def printable(name: bytes) -> str:
     r"""A file's name as text: bytes that are no UTF-8, and control characters, as `\xNN`."""
-    return escape(name.decode("utf-8", "backslashreplace"))
+    shown = escape(name.decode("utf-8", "backslashreplace"))
+    return shown.replace("\n", "\\x0a").replace("\t", "\\x09")
 
 
 def encoded(text: str) -> bytes:
@@ -69,7 +70,7 @@ def ending(status: int | None) -> str:
 
 
 def numbered(content: bytes, start: int, end: int, limit: int) -> str:
-    """Lines `start` to `end` (-1: the last) with numbers, as many as fit into `limit` characters."""
+    """Lines `start` to `end` (-1: the last) with numbers, up to `limit` characters."""
     lines = split_lines(content)
     if not lines:
         return "[the file is empty]"
@@ -113,7 +114,7 @@ def replace_once(content: bytes, old: bytes, new: bytes) -> tuple[bytes, int]:
         raise ToolRefusal("`old` is not in the file. It must match exactly, white space included.")
     if content.find(old, at + 1) >= 0:
         found = _occurrences(content, old)
-        raise ToolRefusal(f"`old` is in the file {found} times; add lines around it to make it one.")
+        raise ToolRefusal(f"`old` is in the file {found} times; take in more of what is around it.")
     return content[:at] + new + content[at + len(old) :], content.count(b"\n", 0, at) + 1
 
 

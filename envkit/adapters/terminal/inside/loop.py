@@ -72,6 +72,14 @@ class Loop:
         """Call with the exit status (or minus the signal) when the child `pid` has ended."""
         self._children[pid] = call
 
+    def children(self) -> set[int]:
+        """The children somebody waits for."""
+        return set(self._children)
+
+    def forget_end(self, pid: int) -> None:
+        """Nobody waits for this child any more; it is reaped all the same."""
+        self._children.pop(pid, None)
+
     def turn(self) -> None:
         """Wait for something to happen and make the calls it is due."""
         timers = self._timers

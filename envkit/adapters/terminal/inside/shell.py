@@ -38,8 +38,8 @@ Done = Callable[["int | None", bytes, int, bool, float], None]
 class Shell:
     """One bash at a time, started when first needed and again after it has gone."""
 
-    def __init__(self, loop: Loop, agent: Agent, spared: Callable[[], set[int]]) -> None:
-        self._loop, self._agent, self._spared = loop, agent, spared
+    def __init__(self, loop: Loop, agent: Agent) -> None:
+        self._loop, self._agent = loop, agent
         self._pid = 0
         self._number = 0
         self._cwd = agent.home.encode()
@@ -52,11 +52,6 @@ class Shell:
     def busy(self) -> bool:
         """Whether a command is running."""
         return self._done is not None
-
-    @property
-    def pid(self) -> int:
-        """The bash, or 0."""
-        return self._pid
 
     def run(self, command: bytes, timeout: float, limit: int, done: Done) -> None:
         """Run one command; `done` is called once, when it ended or was stopped."""
@@ -93,7 +88,7 @@ class Shell:
 
     def _strike(self) -> None:
         if self._pid:
-            kill_command(self._pid, self._since, self._spared())
+            kill_command(self._pid, self._since, self._loop.children())
 
     def _start(self) -> None:
         text = os.memfd_create("command")
@@ -126,8 +121,12 @@ class Shell:
         self._said = bytearray(rest)
         for record in records:
             self._believe(record)
-        if not data or len(rest) > _MOST_REPORT:
+        if len(rest) > _MOST_REPORT:
             self._replace()
+        elif not data:  # it is ending, or the agent closed the pipe
+            self._loop.forget(self._reports)
+            pid = self._pid
+            self._loop.later(_GRACE, lambda: self._replace() if self._pid == pid else None)
 
     def _believe(self, record: bytes) -> None:
         """Take one report, if it is well formed and about the command that runs."""
@@ -156,7 +155,7 @@ class Shell:
 
     def _drop(self) -> None:
         """Let go of the bash: its descriptors, and its end if that is still to come."""
-        self._loop.on_end(self._pid, lambda status: None)
+        self._loop.forget_end(self._pid)
         self._pid = 0
         self._drain.close()
         self._loop.close(self._reports)

@@ -1,0 +1,163 @@
+"""One-shot programs and background jobs, on pipes or a PTY that the supervisor owns."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import termios
+import time
+from typing import Callable
+
+from .loop import Drain, Feed, Loop, Output, Timer
+from .process import Agent, kill_session, spawn
+
+Done = Callable[["int | None", bytes, bytes, int, bool, float], None]
+"""Called with status, stdout, stderr, bytes dropped, timed out, seconds."""
+
+_JOB_OUTPUT = 1 << 18
+
+
+class OneShot:
+    """A program with its own session, pipes and deadline; it ends when its first process does."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        agent: Agent,
+        argv: list[str],
+        *,
+        stdin: bytes,
+        cwd: str,
+        environment: dict[str, str],
+        timeout: float,
+        limit: int,
+        done: Done,
+    ) -> None:
+        self._loop, self._done, self._late = loop, done, False
+        self._begun = time.monotonic()
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        heard, says = os.pipe2(os.O_CLOEXEC)
+        erred, errs = os.pipe2(os.O_CLOEXEC)
+        try:
+            inside = {0: reader, 1: says, 2: errs}
+            self._pid = spawn(agent, argv, inside, cwd=cwd, environment=environment)
+        except OSError:
+            for descriptor in (writer, heard, erred):
+                os.close(descriptor)
+            raise
+        finally:
+            for descriptor in (reader, says, errs):
+                os.close(descriptor)
+        self._feed = Feed(loop, writer, last=True)
+        self._feed.send(stdin)
+        self._drains = [Drain(loop, fd, Output(limit)) for fd in (heard, erred)]
+        self._timer = loop.later(timeout, self.stop)
+        loop.on_end(self._pid, self._ended)
+
+    def stop(self) -> None:
+        """Kill it and its session; what it printed so far is kept."""
+        self._late = True
+        kill_session(self._pid)
+
+    def _ended(self, status: int) -> None:
+        self._timer.cancel()
+        kill_session(self._pid)
+        self._feed.close()
+        taken = []
+        for drain in self._drains:
+            drain.finish()
+            drain.close()
+            taken.append(drain.output.take())
+        (stdout, lost), (stderr, more) = taken
+        seconds = time.monotonic() - self._begun
+        self._done(None if self._late else status, stdout, stderr, lost + more, self._late, seconds)
+
+
+class Job:
+    """A background program whose output waits, bounded, to be polled."""
+
+    def __init__(
+        self, loop: Loop, agent: Agent, command: str, size: tuple[int, int] | None, cwd: str
+    ) -> None:
+        self._loop = loop
+        self.status: int | None = None
+        self._polls: list[tuple[Timer, Callable[[], None]]] = []
+        argv = ["bash", "--noprofile", "--norc", "-c", command]
+        if size is None:
+            self.pid, writer, reader = _on_pipes(agent, argv, cwd)
+        else:
+            self.pid, writer, reader = _on_terminal(agent, argv, cwd, size)
+        self._feed = Feed(loop, writer)
+        self._drain = Drain(loop, reader, Output(_JOB_OUTPUT))
+        self._drain.heard = self._wake
+        loop.on_end(self.pid, self._ended)
+
+    def send(self, data: bytes) -> bool:
+        """Type `data` to it; false where it is gone or does not read."""
+        return self.status is None and self._feed.send(data)
+
+    def poll(self, wait: float, answer: Callable[[], None]) -> None:
+        """Call `answer` once there is output or an end, or `wait` seconds have passed."""
+        if self._drain.output or self.status is not None or wait <= 0:
+            answer()
+        else:
+            self._polls.append((self._loop.later(wait, self._wake), answer))
+
+    def take(self, limit: int) -> tuple[bytes, int]:
+        """What it printed since the last call, and how much of that was dropped."""
+        kept, dropped = self._drain.output.take()
+        short = Output(limit)
+        short.add(kept)
+        data, more = short.take()
+        return data, dropped + more
+
+    def kill(self) -> None:
+        """Kill its whole session."""
+        kill_session(self.pid)
+
+    def _ended(self, status: int) -> None:
+        self._drain.finish()
+        self.status = status
+        self._feed.close()
+        self._wake()
+
+    def _wake(self) -> None:
+        polls, self._polls = self._polls, []
+        for timer, answer in polls:
+            timer.cancel()
+            answer()
+
+
+def _on_pipes(agent: Agent, argv: list[str], cwd: str) -> tuple[int, int, int]:
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    heard, says = os.pipe2(os.O_CLOEXEC)
+    try:
+        pid = spawn(agent, argv, {0: reader, 1: says, 2: says}, cwd=cwd)
+    except OSError:
+        os.close(writer)
+        os.close(heard)
+        raise
+    finally:
+        os.close(reader)
+        os.close(says)
+    return pid, writer, heard
+
+
+def _on_terminal(
+    agent: Agent, argv: list[str], cwd: str, size: tuple[int, int]
+) -> tuple[int, int, int]:
+    master, slave = os.openpty()
+    try:
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+        if agent.uid is not None:
+            os.fchown(slave, agent.uid, agent.uid)
+        look = {"TERM": "xterm-256color", "LINES": str(size[0]), "COLUMNS": str(size[1])}
+        inside = {0: slave, 1: slave, 2: slave}
+        pid = spawn(agent, argv, inside, cwd=cwd, environment=look, terminal=True)
+        return pid, os.dup(master), master
+    except OSError:
+        os.close(master)
+        raise
+    finally:
+        os.close(slave)

@@ -1,0 +1,193 @@
+"""A leased slot: the `Sandbox` protocol spoken over a channel, the same for every backend."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from envkit.errors import SandboxLost
+
+from .channel import Channel, Header
+from .sandbox import WORKSPACE, Completed, Exported, FileProblem, FreezeCaps, JobState
+
+_GRACE = 15.0  # seconds the host waits beyond a deadline that the supervisor keeps
+_WRITE_CHUNK = 1 << 20
+_MOST_READ = 48 << 20
+_SLACK = 4_096
+_LOST_ANSWER = "the sandbox is gone: an answer had the wrong shape"
+
+
+class Machine:
+    """One lease. Made by the pool, which calls `end` when the lease is over."""
+
+    def __init__(self, channel: Channel, backend: Literal["docker", "bubblewrap"]) -> None:
+        self.backend = backend
+        self._channel = channel
+        self._shell = asyncio.Lock()
+        self._over = False
+
+    def end(self) -> None:
+        """The lease is over: every further call raises SandboxLost."""
+        self._over = True
+
+    async def _ask(
+        self,
+        do: str,
+        body: bytes = b"",
+        *,
+        most: int = 0,
+        seconds: float = 2 * _GRACE,
+        **fields: Any,  # noqa: ANN401 - whatever JSON the action takes
+    ) -> tuple[Header, bytes]:
+        if self._over:
+            raise SandboxLost("the lease on this sandbox is over")
+        return await self._channel.ask(do, fields, body, most=most, seconds=seconds)
+
+    # --- files ----------------------------------------------------------------------------------
+
+    async def write(self, files: Mapping[str, bytes], *, executable: Sequence[str] = ()) -> None:
+        """Create or replace files (owned by the agent), with parents. Raises FileProblem."""
+        batch: list[dict[str, Any]] = []
+        body = bytearray()
+        for path, data in files.items():
+            for start in range(0, len(data), _WRITE_CHUNK) or (0,):
+                part = data[start : start + _WRITE_CHUNK]
+                if len(body) + len(part) > _WRITE_CHUNK:
+                    await self._ask("write", bytes(body), files=batch, limit=0)
+                    batch, body = [], bytearray()
+                batch.append(
+                    {
+                        "path": path,
+                        "size": len(part),
+                        "append": start > 0,
+                        "executable": path in executable,
+                    }
+                )
+                body += part
+        if batch:
+            await self._ask("write", bytes(body), files=batch, limit=0)
+
+    async def read(self, path: str, *, limit: int) -> bytes:
+        """A regular file's bytes. Raises FileProblem where it is missing, no file, or over `limit`."""
+        if limit > _MOST_READ:
+            raise FileProblem(f"at most {_MOST_READ} bytes can be read at once")
+        _, data = await self._ask("read", path=path, limit=limit, most=limit + _SLACK)
+        return data
+
+    async def listing(self, path: str, *, limit: int) -> list[str]:
+        """Names under a directory, two levels deep, directories ending in '/'."""
+        most = limit * _SLACK
+        _, data = await self._ask("list", path=path, limit=limit, most=most)
+        return data.decode("utf-8", "replace").split("\0") if data else []
+
+    # --- programs -------------------------------------------------------------------------------
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        cwd: str = WORKSPACE,
+        env: Mapping[str, str] | None = None,
+        timeout: float,  # noqa: ASYNC109 - kept inside the sandbox, where the process is
+        limit: int = 65_536,
+    ) -> Completed:
+        """One process as the agent's user, outside the persistent shell."""
+        header, body = await self._ask(
+            "run",
+            stdin,
+            argv=list(argv),
+            cwd=cwd,
+            env=dict(env or {}),
+            timeout=timeout,
+            limit=limit,
+            most=2 * limit,
+            seconds=timeout + _GRACE,
+        )
+        return _completed(header, body)
+
+    async def shell(
+        self,
+        command: str,
+        *,
+        timeout: float,  # noqa: ASYNC109 - kept inside the sandbox, where the process is
+        limit: int = 65_536,
+    ) -> Completed:
+        """One command in the persistent bash; its cwd, variables and functions stay."""
+        async with self._shell:
+            header, body = await self._ask(
+                "shell",
+                command.encode("utf-8", "surrogateescape"),
+                timeout=timeout,
+                limit=limit,
+                most=limit,
+                seconds=timeout + _GRACE,
+            )
+        return _completed(header, body)
+
+    async def restart_shell(self) -> None:
+        """Throw the persistent bash away; the next `shell` starts a new one."""
+        await self._ask("restart")
+
+    async def start(self, command: str, *, pty: tuple[int, int] | None = None) -> int:
+        """Start a background job, or a program on a PTY of (rows, columns); its number."""
+        header, _ = await self._ask("start", command=command, pty=pty)
+        return _int(header, "job")
+
+    async def send(self, job: int, data: bytes) -> None:
+        """Write to a job's stdin or PTY. Raises FileProblem where there is no such running job."""
+        await self._ask("send", data, job=job)
+
+    async def poll(self, job: int, *, wait: float = 0.0, limit: int = 65_536) -> JobState:
+        """What a job printed since the last poll; waits up to `wait` seconds for more."""
+        fields = {"job": job, "wait": wait, "limit": limit}
+        header, body = await self._ask("poll", most=limit, seconds=wait + _GRACE, **fields)
+        status = header.get("status")
+        running = header.get("running") is True
+        if not running and type(status) is not int:
+            raise SandboxLost(_LOST_ANSWER)
+        return JobState(running, status, body, _int(header, "dropped"))
+
+    async def kill(self, job: int) -> None:
+        """Kill a job and everything in its session."""
+        await self._ask("kill", job=job)
+
+    async def freeze(self, patterns: Sequence[str], caps: FreezeCaps) -> list[Exported]:
+        """Kill every agent process, then export the files matching `patterns`."""
+        rows = [caps.depth, caps.entries, caps.file_bytes, caps.total_bytes]
+        most = caps.total_bytes + _SLACK * (caps.entries + 1)
+        header, body = await self._ask("freeze", patterns=list(patterns), caps=rows, most=most)
+        found = sorted(_exported(header, body), key=lambda one: one.path)
+        if sum(len(one.data) for one in found) > caps.total_bytes:
+            raise SandboxLost(_LOST_ANSWER)
+        return found
+
+
+def _int(header: Header, name: str) -> int:
+    value = header.get(name)
+    if type(value) is not int:
+        raise SandboxLost(_LOST_ANSWER)
+    return value
+
+
+def _completed(header: Header, body: bytes) -> Completed:
+    status, seconds, late = header.get("status"), header.get("seconds"), header.get("late")
+    split, dropped = _int(header, "split"), _int(header, "dropped")
+    if not (status is None or type(status) is int) or type(seconds) is not float:
+        raise SandboxLost(_LOST_ANSWER)
+    return Completed(status, body[:split], body[split:], dropped, late is True, seconds)
+
+
+def _exported(header: Header, body: bytes) -> list[Exported]:
+    found, at = [], 0
+    try:
+        for path_size, data_size, kind, detail in header["found"]:
+            path, data = body[at : at + path_size], body[at + path_size :][:data_size]
+            at += path_size + data_size
+            if kind not in ("file", "oversize", "refused") or (data and kind != "file"):
+                raise SandboxLost(_LOST_ANSWER)
+            found.append(Exported(path, kind, data, str(detail)))
+    except (KeyError, TypeError, ValueError):
+        raise SandboxLost(_LOST_ANSWER) from None
+    return found

@@ -1,0 +1,104 @@
+"""The wire: the official client, with a bound on what an endpoint may send. The one importer of `openai`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import openai
+
+from envkit.rollout.openai.answer import reason
+from envkit.rollout.openai.refusal import Refused, one_line
+from envkit.rollout.openai.settings import NO_KEY, ChatSettings
+from envkit.rollout.policy import PolicyFailed
+
+MAX_BYTES = 16 << 20  # of one response; a turn of MAX_CHARS stays below it, however it is escaped
+_CONNECTIONS = 256  # below the usual limit of open files; requests beyond it wait
+_CONNECT_SECONDS = 10.0
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_REBUILT = ("content-encoding", "content-length", "transfer-encoding")
+
+
+class _Bounded(openai.DefaultAsyncHttpxClient):
+    """Reads every body to its end, but only so much and so long of it.
+
+    It stands below the official client, so that a body that breaks off is retried like a connection that does.
+    """
+
+    def __init__(self, seconds: float, **options: Any) -> None:
+        super().__init__(**options)
+        self._seconds = seconds
+
+    async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
+        """One request and its whole response. Raises PolicyFailed where it exceeds its bounds."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                response = await super().send(request, stream=True, **options)
+                try:
+                    body = await self._body(response)
+                finally:
+                    await response.aclose()
+        except TimeoutError:
+            raise PolicyFailed(f"the endpoint took over {self._seconds:g} seconds to answer") from None
+        headers = [(name, value) for name, value in response.headers.multi_items() if name not in _REBUILT]
+        return type(response)(response.status_code, headers=headers, content=body, request=request)
+
+    @staticmethod
+    async def _body(response: Any) -> bytes:
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > MAX_BYTES:
+                raise PolicyFailed(f"the endpoint's answer is longer than {MAX_BYTES} bytes")
+        return bytes(body)
+
+
+class Endpoint:
+    """One endpoint for all episodes of a run: one client, one pool of connections."""
+
+    def __init__(self, settings: ChatSettings) -> None:
+        self._settings = settings
+        timeout = openai.Timeout(settings.timeout, connect=min(_CONNECT_SECONDS, settings.timeout))
+        limits = type(openai.DEFAULT_CONNECTION_LIMITS)(
+            max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS
+        )
+        self._client = openai.AsyncOpenAI(
+            base_url=settings.base_url,
+            api_key=settings.key,
+            max_retries=settings.retries,
+            timeout=timeout,
+            http_client=_Bounded(
+                2 * settings.timeout,  # the read timeout is of silence and retried; this one ends a trickle
+                timeout=timeout,
+                limits=limits,
+                follow_redirects=False,  # a key goes to no other host than the one it was given for
+                trust_env=settings.host not in _LOOPBACK,  # no proxy can reach this machine's loopback
+            ),
+        )
+        self.served = False  # it has answered
+
+    async def complete(self, request: dict[str, Any]) -> bytes:
+        """The body of a chat completion. Raises Refused, PolicyFailed."""
+        try:
+            response = await self._client.chat.completions.with_raw_response.create(**request)
+        except openai.APIStatusError as error:
+            place = error.response.headers.get("location", "")
+            raise Refused(error.status_code, self._masked(_said(error)), place) from None
+        except openai.OpenAIError as error:
+            cause = one_line(self._masked(str(error.__cause__ or "")))
+            place = self._settings.place
+            raise PolicyFailed(f"no answer from {place}: {one_line(str(error))} {cause}".rstrip()) from None
+        self.served = True
+        return response.http_response.content
+
+    def _masked(self, text: str) -> str:
+        key = self._settings.key
+        return text if key == NO_KEY else text.replace(key, "***")
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+
+def _said(error: openai.APIStatusError) -> str:
+    return reason(error.body if error.body is not None else error.response.text)

@@ -1,0 +1,206 @@
+"""One episode from its task to its record: open, let the policy and the world take turns, judge, write down."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+from envkit.data.keyed import KeyedRandom
+from envkit.data.message import Action, Message, Observation
+from envkit.data.score import Finding, Invalid, Reason, Score, Verdict
+from envkit.data.strict import scrub
+from envkit.env import SEAT
+from envkit.errors import TaskError
+from envkit.host import Host
+from envkit.judge.client import Judge, ScriptFailed, Ticket
+from envkit.registry import Resolved
+from envkit.rollout.policy import Casting, Policy, PolicyFailed, PolicySource, PolicyStopped, Usage
+from envkit.rollout.record import Episode, Timings, Tokens
+from envkit.rollout.trial import Trial, TrialInvalid
+from envkit.rollout.watchdog import Watchdog
+
+VERSION = version("envkit")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One episode to be played."""
+
+    split: str
+    index: int
+    repeat: int
+    variant: str | None = None
+
+    @property
+    def place(self) -> tuple[int, int, str | None]:
+        """What tells it from the others of the run."""
+        return (self.index, self.repeat, self.variant)
+
+    @property
+    def id(self) -> str:
+        """Its name in the record and in the judge's notes; the agent never sees it."""
+        return "-".join(str(part) for part in (self.split, *self.place) if part is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What all episodes of a run share."""
+
+    resolved: Resolved
+    judge: Judge
+    host: Host
+    watchdog: Watchdog
+    source: PolicySource
+    seed: int
+
+
+@dataclass(slots=True)
+class _Notes:
+    """What is written down while an episode is played."""
+
+    started: float = field(default_factory=time.monotonic)
+    opened: float = 0.0
+    policy: float = 0.0
+    turns: int = 0
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
+
+    def see(self, seat: str, messages: tuple[Message, ...]) -> None:
+        """Append to the conversation; where there are several seats, each message says whose it is."""
+        for message in messages:
+            chat = message.as_chat()
+            if seat != SEAT:
+                chat["seat"] = seat
+            self.messages.append(chat)
+
+
+async def play(stage: Stage, work: Work, attempt: int) -> Episode:
+    """Play one episode. Raises UsageError, MissingError or JudgeError, which end the whole run."""
+    notes = _Notes()
+    try:
+        ticket = await stage.judge.draw(work.split, work.index)
+    except TaskError as error:
+        return _undrawn(stage, work, str(error))
+    trial = Trial(
+        stage.resolved, stage.judge, stage.host, stage.watchdog, ticket,
+        episode=work.id, group=ticket.public.id,
+    )  # fmt: skip
+    try:
+        verdict = await _perform(stage, work, ticket, trial, notes)
+    finally:
+        await trial.close()
+    return _episode(stage, work, ticket, trial, notes, verdict, attempt)
+
+
+async def _perform(stage: Stage, work: Work, ticket: Ticket, trial: Trial, notes: _Notes) -> Verdict:
+    policies: dict[str, Policy] = {}
+    try:
+        shown = await trial.reset_seats()
+        notes.opened = time.monotonic()
+        for seat in trial.seats:
+            rng = KeyedRandom(str(stage.seed).encode(), f"{work.id}/{seat}")
+            casting = Casting(ticket, stage.judge, trial.tools, rng, seat, work.variant)
+            policies[seat] = await stage.source.open(casting)
+        await _take_turns(trial, policies, shown, notes)
+        return await trial.judge()
+    except TrialInvalid as invalid:
+        return invalid.invalid
+    except PolicyStopped:
+        await trial.stop()
+        return await trial.judge()
+    except PolicyFailed as error:
+        return Invalid(Reason.POLICY_FAILED, str(error))
+    except ScriptFailed as error:
+        return Invalid(Reason.SETUP_FAILED, str(error))
+    finally:
+        for policy in policies.values():
+            notes.usage.prompt_tokens += policy.usage.prompt_tokens
+            notes.usage.completion_tokens += policy.usage.completion_tokens
+            notes.usage.cost += policy.usage.cost
+            await policy.aclose()
+
+
+async def _take_turns(
+    trial: Trial, policies: Mapping[str, Policy], shown: dict[str, Observation], notes: _Notes
+) -> None:
+    for seat, observation in shown.items():
+        notes.see(seat, observation.messages)
+    while acting := trial.acting:
+        asked = time.monotonic()
+        if len(acting) == 1:
+            actions = {acting[0]: await policies[acting[0]](shown[acting[0]])}
+        else:
+            answers = await asyncio.gather(*(policies[seat](shown[seat]) for seat in acting))
+            actions = dict(zip(acting, answers, strict=True))
+        notes.policy += time.monotonic() - asked
+        notes.turns += 1
+        for seat, action in actions.items():
+            notes.see(seat, (_said(action),))
+        for seat, step in (await trial.step_seats(actions)).items():
+            shown[seat] = step.observation
+            notes.see(seat, step.observation.messages)
+
+
+def _said(action: Action) -> Message:
+    return Message("assistant", action.text, action.calls)
+
+
+def _undrawn(stage: Stage, work: Work, why: str) -> Episode:
+    """The record of a task that its author's code did not make: the runs beside it go on."""
+    nothing = Timings(open=0.0, world=0.0, policy=0.0, judge=0.0, total=0.0)
+    return Episode(
+        **_origin(stage, work), task="", seed=0, messages=(), turns=0, ending=None, terminated=False,
+        truncated=False, reward=None, invalid=Reason.SETUP_FAILED, detail=why, blame="env", evidence="",
+        timings=nothing,
+    )  # fmt: skip
+
+
+def _origin(stage: Stage, work: Work) -> dict[str, Any]:
+    return {
+        "id": work.id, "spec": str(stage.resolved.spec), "envkit": VERSION, "digest": stage.resolved.digest,
+        "salt": stage.judge.salt, "split": work.split, "index": work.index, "repeat": work.repeat,
+        "variant": work.variant, "policy": stage.source.describe(),
+    }  # fmt: skip
+
+
+def _episode(
+    stage: Stage, work: Work, ticket: Ticket, trial: Trial, notes: _Notes, verdict: Verdict, attempt: int
+) -> Episode:
+    score = verdict if isinstance(verdict, Score) else None
+    invalid = verdict if isinstance(verdict, Invalid) else None
+    now = time.monotonic()
+    timings = Timings(
+        open=(notes.opened or now) - notes.started, world=trial.world_seconds, policy=notes.policy,
+        judge=trial.judge_seconds, total=now - notes.started,
+    )  # fmt: skip
+    usage = notes.usage
+    return Episode(
+        **_origin(stage, work),
+        task=ticket.public.id,
+        seed=ticket.public.seed,
+        messages=tuple(scrub(notes.messages)),
+        turns=notes.turns,
+        ending=trial.ending,
+        terminated=trial.ending in ("answer", "over"),
+        truncated=trial.ending not in ("answer", "over", None),
+        reward=score.reward if score else None,
+        seats=score.seats if score else {},
+        checks={name: check.value for name, check in score.checks.items()} if score else {},
+        invalid=invalid.reason if invalid else None,
+        detail=invalid.detail if invalid else "",
+        blame=invalid.blame if invalid else trial.blame,
+        findings=tuple(_finding(finding) for finding in trial.findings),
+        evidence=hashlib.sha256(trial.evidence.model_dump_json().encode()).hexdigest(),
+        tokens=Tokens(prompt=usage.prompt_tokens, completion=usage.completion_tokens, cost=usage.cost),
+        timings=timings,
+        attempts=attempt,
+    )
+
+
+def _finding(finding: Finding) -> dict[str, str]:
+    return {name: getattr(finding, name) for name in ("rule", "severity", "place", "evidence", "remedy")}

@@ -1,0 +1,229 @@
+"""A trial: one Env and its judge. The only place where a world and a verdict meet, and in this order.
+
+`reset` opens the world, `step` carries actions out until something ends the episode; then the agent's processes are
+killed, evidence is frozen, and the judge speaks. What breaks before the agent's first action is invalid; what breaks
+afterwards is graded on the evidence that is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from envkit.data.evidence import FrozenEvidence
+from envkit.data.message import Action, Message, Observation
+from envkit.data.score import Blame, Finding, Invalid, Reason, Score, Verdict
+from envkit.data.tool import Tool
+from envkit.env import Env
+from envkit.errors import EngineLost, MissingError, SandboxUnavailable, UsageError, WorldError
+from envkit.host import Host
+from envkit.judge.client import Judge, Ticket
+from envkit.registry import Resolved
+from envkit.rollout.watchdog import Watchdog
+
+Ending = Literal["answer", "over", "turns", "seconds", "tool_calls", "world_lost", "stopped"]
+"""Why an episode ended. `answer` and `over` terminate, the others truncate; all are graded."""
+
+OPEN_SECONDS = 120.0  # for the world to open
+FREEZE_SECONDS = 60.0  # for evidence to be frozen; over it, evidence is empty
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Gymnasium's five. `reward` is None until the end, and for an episode that is invalid."""
+
+    observation: Observation
+    reward: float | None = None
+    terminated: bool = False
+    truncated: bool = False
+    info: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+class TrialInvalid(Exception):
+    """The world could not be opened: there is an `Invalid` and no episode."""
+
+    def __init__(self, invalid: Invalid) -> None:
+        super().__init__(f"{invalid.reason.value}: {invalid.detail}")
+        self.invalid = invalid
+
+
+class Trial:
+    """One episode, driven from outside. Call `reset` once, `step` until it says the end, `close` whatever happens."""
+
+    def __init__(
+        self, resolved: Resolved, judge: Judge, host: Host, watchdog: Watchdog, ticket: Ticket, *,
+        episode: str, group: str,
+    ) -> None:  # fmt: skip
+        self._env: Env[Any] = resolved.env()
+        self._pack = resolved.spec.pack
+        self._judge = judge
+        self._host = host
+        self._watchdog = watchdog
+        self.ticket = ticket
+        self._episode = episode
+        self._group = group
+        self._turns = self._tool_calls = 0
+        self.world_seconds = 0.0
+        self.judge_seconds = 0.0
+        self.ending: Ending | None = None
+        self.blame: Blame | None = None
+        self.evidence = FrozenEvidence()
+        self.verdict: Verdict | None = None
+        self.findings: tuple[Finding, ...] = ()
+
+    # ---- one seat: the usual face ----
+
+    async def reset(self) -> Observation:
+        """Open the world; the first observation holds the prompt. Raises TrialInvalid."""
+        return (await self.reset_seats())[self.seats[0]]
+
+    async def step(self, action: Action) -> Step:
+        """Carry out one action of the only seat whose turn it is."""
+        (seat,) = self.acting
+        return (await self.step_seats({seat: action}))[seat]
+
+    # ---- any number of seats ----
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """What the agent is offered."""
+        return self._env.tools
+
+    @property
+    def seats(self) -> tuple[str, ...]:
+        """Who takes part."""
+        return self._env.seats
+
+    @property
+    def acting(self) -> tuple[str, ...]:
+        """Whose turn it is; nobody's once the episode has ended."""
+        return () if self.ending else self._env.acting
+
+    async def reset_seats(self) -> dict[str, Observation]:
+        """Open the world; what each seat sees first."""
+        task = self.ticket.public
+        try:
+            with self._watchdog.guard(OPEN_SECONDS):
+                await self._env.reset(task, self._host, pack=self._pack, group=self._group)
+                prompt = Message("user", task.prompt)
+                return {
+                    seat: Observation((prompt, *(await self._env.observe(seat)).messages))
+                    for seat in self._env.seats
+                }
+        except (UsageError, MissingError, asyncio.CancelledError):
+            raise  # the run as a whole can't go on; the caller says so once
+        except (SandboxUnavailable, TimeoutError) as error:
+            raise TrialInvalid(Invalid(Reason.ENGINE_UNAVAILABLE, str(error))) from error
+        except WorldError as error:
+            raise TrialInvalid(Invalid(Reason.WORLD_NOT_OPENED, str(error))) from error
+        except ValidationError as error:
+            raise TrialInvalid(Invalid(Reason.SETUP_FAILED, f"world: {error.title} does not validate")) from error
+        except Exception as error:  # an author's `setup` may raise anything; the agent has not acted yet
+            raise TrialInvalid(Invalid(Reason.SETUP_FAILED, f"{type(error).__name__}: {error}")) from error
+
+    async def step_seats(self, actions: Mapping[str, Action]) -> dict[str, Step]:
+        """Carry out one action of each acting seat, in the seats' order; the seats that act next observe."""
+        if set(actions) != set(self.acting):
+            raise UsageError(f"an action of each of {self.acting} is due, not of {tuple(actions)}")
+        shown: dict[str, Observation] = {}
+        for seat in self.seats:
+            if seat in actions and self.ending is None:
+                shown[seat] = await self._act(actions[seat], seat)
+        if self.ending is None:
+            for seat in self.acting:
+                told = await self._env.observe(seat)
+                before = shown.get(seat, Observation())
+                shown[seat] = Observation(before.messages + told.messages, told.fresh)
+            return {seat: Step(observation) for seat, observation in shown.items()}
+        await self.judge()
+        return {seat: self._last_step(seat, shown.get(seat, Observation())) for seat in self.seats}
+
+    async def _act(self, action: Action, seat: str) -> Observation:
+        limits = self.ticket.public.limits
+        self._turns += 1
+        self._tool_calls += len(action.calls)
+        started = time.monotonic()
+        observation = Observation()
+        try:
+            if self._tool_calls > limits.tool_calls:
+                self.ending = "tool_calls"
+                return observation
+            with self._watchdog.guard(max(0.0, limits.seconds - self.world_seconds)):
+                observation = await self._env.step(action, seat)
+        except TimeoutError:
+            self.ending = "seconds"
+        except EngineLost as error:  # host-observed, and nothing an agent can do
+            self.ending, self.verdict = "world_lost", Invalid(Reason.ENGINE_UNAVAILABLE, str(error))
+        except WorldError:
+            self.ending, self.blame = "world_lost", "agent"
+        finally:
+            self.world_seconds += time.monotonic() - started
+        if self.ending is None:
+            self._look_for_the_end()
+        return observation
+
+    def _look_for_the_end(self) -> None:
+        limits = self.ticket.public.limits
+        if self._env.answer is not None:
+            self.ending = "answer"
+        elif not self._env.acting:
+            self.ending = "over"
+        elif self._turns >= limits.turns:
+            self.ending = "turns"
+        elif self.world_seconds >= limits.seconds:
+            self.ending = "seconds"
+
+    # ---- the end ----
+
+    async def stop(self) -> None:
+        """End the episode from outside (the policy has nothing more to say); it is graded like any other."""
+        if self.ending is None:
+            self.ending = "stopped"
+        await self.judge()
+
+    async def judge(self) -> Verdict:
+        """Freeze the evidence and have it graded; the same verdict when asked again."""
+        if self.verdict is None:
+            try:
+                self.evidence = await self._freeze()
+            except EngineLost as error:
+                self.verdict = Invalid(Reason.ENGINE_UNAVAILABLE, str(error))
+                return self.verdict
+            await self._env.close()  # nothing of the living world is left when the judge speaks
+            judged = await self._judge.grade(self.ticket, self.evidence, self._episode)
+            self.verdict, self.findings, self.judge_seconds = judged.verdict, judged.findings, judged.seconds
+            if self.blame is None and isinstance(judged.verdict, Score):
+                self.blame = judged.verdict.blame
+        return self.verdict
+
+    async def _freeze(self) -> FrozenEvidence:
+        """What is left; where the agent broke the world itself, its answer and calls alone."""
+        try:
+            with self._watchdog.guard(FREEZE_SECONDS):
+                return await self._env.freeze()
+        except EngineLost:
+            raise
+        except (WorldError, TimeoutError):
+            self.blame = "agent"
+            return self._env.spoken()
+
+    def _last_step(self, seat: str, observation: Observation) -> Step:
+        verdict = self.verdict
+        terminated = self.ending in ("answer", "over")
+        info: dict[str, Any] = {"ending": self.ending}
+        if isinstance(verdict, Score):
+            reward: float | None = verdict.seats.get(seat, verdict.reward)
+            info["checks"] = {name: check.value for name, check in verdict.checks.items()}
+        else:
+            reward = None
+            info["invalid"] = verdict
+        return Step(observation, reward, terminated, not terminated, info)
+
+    async def close(self) -> None:
+        """Give the world back. Safe to call twice."""
+        await self._env.close()

@@ -1,0 +1,1 @@
+"""envkit-desk: desk work in a terminal, as environments: `desk/logdesk` and `desk/bugfix`."""
