@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, overload, runtime_checkable
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, overload
 
 from pydantic import BaseModel
 
@@ -68,7 +68,6 @@ class Session(Protocol):
         ...
 
 
-@runtime_checkable
 class Floor(Protocol):
     """A session that hears speech: a simulated user, or a team of seats."""
 
@@ -110,6 +109,7 @@ class Adapter(Generic[S]):
 
     Seed: ClassVar[type[BaseModel]] = NoSeed
     session: ClassVar[type[Any]]
+    hears: ClassVar[bool] = False  # whether its sessions are a `Floor`: a user, a team
     name: str = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -144,7 +144,7 @@ class Adapter(Generic[S]):
         """
         raise DeclarationError(f"{type(self).__name__} does not say how it opens")
 
-    def tools(self) -> dict[str, Tool]:
+    def tools(self) -> Mapping[str, Tool]:
         """The agent's tools by the session's method names; their public names carry the adapter's."""
         return tools_in(self.session, f"{self.name}_")
 

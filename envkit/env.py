@@ -22,7 +22,7 @@ from envkit.data.message import Action, Content, Message, Observation, Script, T
 from envkit.data.probe import Grading
 from envkit.data.strict import scrub
 from envkit.data.task import G, PublicTask, Task
-from envkit.data.tool import Tool, ToolResult, tool_of
+from envkit.data.tool import Tool, ToolResult, tool
 from envkit.declare import declared_adapters, gold_type, refuse_unless_static
 from envkit.host import Host
 from envkit.toolbox import Toolbox, tools_in
@@ -126,13 +126,12 @@ class Env(Generic[G]):
         for name, adapter in self._adapters.items():
             seed = adapter.Seed.model_validate(task.world.get(name, {}))
             session = self._sessions[name] = await adapter.open(seed, context)
-            if isinstance(session, Floor):
+            if adapter.hears:
                 self._floor = session
-            for method, tool in adapter.tools().items():
-                self._toolbox.add(tool, adapter.handler(session, method))
-        for method, tool in self._own_tools.items():
-            self._toolbox.add(tool, getattr(self, method))
-        self._toolbox.add(tool_of(self._submit, "submit"), self._submit)
+            for method, offered in adapter.tools().items():
+                self._toolbox.add(offered, adapter.handler(session, method))
+        for method, offered in self._own_tools.items():
+            self._toolbox.add(offered, getattr(self, method))
         await self.setup()
 
     async def observe(self, seat: str = SEAT) -> Observation:
@@ -153,14 +152,8 @@ class Env(Generic[G]):
                 break
         return Observation(tuple(results))
 
-    async def _speak(self, text: str, seat: str) -> Observation:
-        if self._floor is None:
-            self.answer = text
-        else:
-            await self._floor.hear(seat, text)
-        return Observation()
-
-    async def _submit(self, answer: str = "") -> str:
+    @tool
+    async def submit(self, answer: str = "") -> str:
         """Say that you are done; nothing can be done afterwards.
 
         Args:
@@ -168,6 +161,13 @@ class Env(Generic[G]):
         """
         self.answer = answer
         return "Submitted."
+
+    async def _speak(self, text: str, seat: str) -> Observation:
+        if self._floor is None:
+            self.answer = text
+        else:
+            await self._floor.hear(seat, text)
+        return Observation()
 
     async def freeze(self) -> FrozenEvidence:
         """Stop the agent's processes and export what the class declares as evidence."""

@@ -52,7 +52,7 @@ class Data(Adapter[T]):
         """A deep copy, made by going through JSON once: no two episodes share a mutable object."""
         return _Holder(self._codec.validate_json(seed.model_dump_json()), self._codec)
 
-    def tools(self) -> dict[str, Tool]:
+    def tools(self) -> Mapping[str, Tool]:
         """None: the author's own `@tool` methods are the way in."""
         return {}
 

@@ -13,7 +13,6 @@ from typing import Any
 from envkit.data.keyed import KeyedRandom
 from envkit.data.message import Action, Message, Observation
 from envkit.data.score import Finding, Invalid, Reason, Score, Verdict
-from envkit.data.strict import scrub
 from envkit.env import SEAT
 from envkit.errors import TaskError
 from envkit.host import Host
@@ -183,7 +182,7 @@ def _episode(
         **_origin(stage, work),
         task=ticket.public.id,
         seed=ticket.public.seed,
-        messages=tuple(scrub(notes.messages)),
+        messages=tuple(notes.messages),
         turns=notes.turns,
         ending=trial.ending,
         terminated=trial.ending in ("answer", "over"),

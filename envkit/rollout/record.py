@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from envkit.data.score import Blame, Reason
+from envkit.data.strict import scrub
 from envkit.data.task import Frozen
 from envkit.errors import RecordError
 
@@ -134,7 +136,7 @@ class Record:
         """Write one episode, whole: one `write` to a file opened for appending."""
         if self._stream is None:
             raise RecordError("the record is closed")
-        line = episode.model_dump_json().encode() + b"\n"
+        line = _line(episode)
         while line:
             line = line[os.write(self._stream, line) :]
 
@@ -168,6 +170,14 @@ class Record:
                 yield _parse(line, path)
         if self._stream is not None and whole < path.stat().st_size:
             os.ftruncate(self._stream, whole)
+
+
+def _line(episode: Episode) -> bytes:
+    try:
+        text = episode.model_dump_json()
+    except PydanticSerializationError:  # lone surrogates, which a model may well send
+        text = episode.model_copy(update={"messages": scrub(episode.messages)}).model_dump_json()
+    return text.encode() + b"\n"
 
 
 def _parse(line: bytes, path: Path) -> Episode:

@@ -61,11 +61,12 @@ def test_weights_are_positive_and_finite(weight):
 
 
 def test_a_bool_has_no_reason():
-    for combine in (
+    takers: tuple = (
         all_of,
         any_of,
         lambda check: gate(check, passed()),
         lambda check: weighted((1, check)),
-    ):
+    )
+    for combine in takers:
         with pytest.raises(TypeError, match="takes checks, not bool"):
             combine(True)

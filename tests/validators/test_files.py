@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from envkit.data.evidence import Evidence, FrozenEvidence, FrozenItem
 from envkit.data.task import Blob
 
-WANT = {
+WANT: dict[str, str | bytes | Blob | Sha256] = {
     "a.txt": "one\n",
     "bin/b": b"\x00\xff",
     "c": Blob(data=b"c"),

@@ -1,7 +1,8 @@
 """What must hold of every validator, for anything that an agent can leave behind.
 
-`TABLE` has one row per validator: how an agent's value meets it, values that are right, and an oracle that
-says independently which values are. A validator that is not in the table turns the first test red.
+`TABLE` has one row per validator: how an agent's value meets it, values that are right, and an
+oracle that says independently which values are. A validator that is not in the table turns the
+first test red.
 """
 
 import json
@@ -57,11 +58,11 @@ class Hostile(str):
     __hash__ = None  # type: ignore[assignment]
 
 
-# ---- how an agent's value meets each validator ---------------------------------------------------------
+# ---- how an agent's value meets each validator -----------------------------------------------
 
 
 def same_json(right):
-    """An oracle for JSON with exact types: its text is the same. JSON writes 1, 1.0, true and "1" apart."""
+    """An oracle for JSON with exact types: its text, which writes 1, 1.0, true and "1" apart."""
 
     def oracle(seen):
         if not plain(seen):
@@ -183,6 +184,8 @@ def reply(seen):
     """What an agent's value is as the return value of its function."""
     if isinstance(seen, Malformed):
         return Reply(ok=False, problem=str(seen))
+    if type(seen) is list and len(seen) == 2 and seen[0] is seen[1] and type(seen[0]) is list:
+        return Reply(ok=False, problem="sharing does not survive a pipe: written out it has no end")
     try:
         return Reply(ok=True, stdout=json.dumps(seen))
     except (TypeError, ValueError, RecursionError, AssertionError):
@@ -306,7 +309,7 @@ def test_the_public_names_are_sorted_and_there():
     assert all(hasattr(envkit_validators, name) for name in names)
 
 
-# ---- what an agent can leave behind ----------------------------------------------------------------------
+# ---- what an agent can leave behind ----------------------------------------------------------
 
 TEXT = st.text(
     st.characters(exclude_categories=[]), max_size=30
@@ -441,7 +444,7 @@ def test_malformed_fails_with_its_reason(row, seen):
 
 
 ALL_TEXTS = ["node-7", "a", "b", "AB-1", "abcdefghij", "right\n", "yes", "x", "3", "1"]
-HOLLOW = [
+HOLLOW: list = [
     *(
         None,
         "",
@@ -540,13 +543,13 @@ def nested(depth, wrap):
 
 
 def loop():
-    value = []
+    value: list = []
     value.append(value)
     return value
 
 
 def wide_loop():
-    value = {}
+    value: dict = {}
     value.update(a=value, b=[value, value])
     return value
 

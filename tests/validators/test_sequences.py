@@ -37,7 +37,7 @@ def test_set_equal_wants_each_item_once_in_any_order():
     assert set_equal(["b", "a"], ["a", "b"]).passed
     assert set_equal({"a", "b"}, {"b", "a"}).passed
     assert set_equal([{"x": 1, "y": [2]}, None], [None, {"y": [2], "x": 1}]).passed
-    bad = (
+    bad: tuple = (
         ["a"],
         ["a", "a"],
         ["a", "b", "b"],

@@ -11,21 +11,27 @@ from envkit.data.score import Check, failed, passed
 from envkit.data.strict import Malformed
 from envkit.data.task import Blob
 
-FILES = {"kit/m.py": b"def f(): ...", "README": "text"}
+FILES: dict[str, str | bytes] = {"kit/m.py": b"def f(): ...", "README": "text"}
 CASES = [((2,), 4), ((3,), 9), ((True, "x"), [1, None])]
 
 
 def drive(asking, host):
     """Run a generator to its check, with what it asked."""
     asked = []
+    probes, check = step(asking, None)
+    while check is None:
+        asked.append(list(probes))
+        probes, check = step(asking, [host(probe) for probe in probes])
+    assert isinstance(check, Check)
+    return check, asked
+
+
+def step(asking, replies):
+    """The next batch and no check yet, or no batch and the check."""
     try:
-        probes = next(asking)
-        while True:
-            asked.append(list(probes))
-            probes = asking.send([host(probe) for probe in probes])
+        return asking.send(replies), None
     except StopIteration as done:
-        assert isinstance(done.value, Check)
-        return done.value, asked
+        return (), done.value
 
 
 def value(result):
@@ -144,7 +150,7 @@ def test_a_batch_is_opt_in():
     assert {(probe.batch, probe.seconds, probe.image) for probe in asked[0]} == {("f", 2.0, "i")}
 
 
-# ---- round trips -----------------------------------------------------------------------------------------
+# ---- round trips -----------------------------------------------------------------------------
 
 
 def b64(given, code):
@@ -197,7 +203,7 @@ def test_a_round_trip_refuses_batch_and_constants():
             next(round_trip({}, "m.py", ("e", "d"), inputs, form=shorter, slot=slot))
 
 
-# ---- programs ----------------------------------------------------------------------------------------------
+# ---- programs --------------------------------------------------------------------------------
 
 
 def test_prints_compares_whole_outputs():

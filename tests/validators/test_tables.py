@@ -86,7 +86,7 @@ def test_reasons_name_row_and_column():
 
 
 def test_malformed_and_other_shapes_fail():
-    for seen in (
+    shapes: tuple = (
         Malformed("f", "missing"),
         None,
         {},
@@ -96,7 +96,8 @@ def test_malformed_and_other_shapes_fail():
         [{}],
         [None, None],
         [{}, {}],
-    ):
+    )
+    for seen in shapes:
         assert table_equal(seen, ROWS).value == 0.0
         assert table_equal(seen, ROWS, key=("id",)).value == 0.0
 

@@ -118,7 +118,7 @@ def test_matches_is_of_the_whole_text_alone():
         assert matches(seen, r"[A-Z]{2}-\d\d").value == 0.0
 
 
-# ---- the bound on work, against a backtracking matcher that counts its steps -----------------------
+# ---- the bound on work, against a matcher that counts its steps ------------------------------
 
 ALPHABET = "ab,"
 _atoms = st.sampled_from(["a", "b", ",", "[ab]", "[^,]", "[^a]"])
@@ -147,7 +147,7 @@ def render(tree):
 
 
 class Steps:
-    """A greedy backtracking matcher over re's own tree, in continuation style, that counts its steps."""
+    """A greedy backtracking matcher over re's own tree that counts its steps."""
 
     def __init__(self, text):
         self.text, self.count = text, 0
@@ -167,7 +167,8 @@ class Steps:
         if op == "BRANCH":
             return any(self.items(list(branch), at, then) for branch in value[1])
         if op == "MAX_REPEAT":
-            return self.repeat(*value, at, then)
+            low, high, body = value
+            return self.repeat(low, high, body, at, then)
         self.count += 1
         return at < len(self.text) and is_in(op, value, self.text[at]) and then(at + 1)
 
@@ -209,7 +210,7 @@ def test_the_budget_is_what_a_second_allows():
     assert BUDGET <= 20_000_000
 
 
-# ---- similarity ---------------------------------------------------------------------------------------
+# ---- similarity ------------------------------------------------------------------------------
 
 
 def lcs(a, b):

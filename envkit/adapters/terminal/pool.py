@@ -102,6 +102,8 @@ class Pool:
             place.groups.add(group)
             place.uses += 1
             self._leased.add(place)
+            if not place.slot.resets:
+                self._spare(place.key)
             machine = Machine(place.slot.channel, self._backend.name)
             try:
                 yield machine
@@ -204,8 +206,13 @@ class Pool:
             self._begin(place.key, place.groups, self._clean(place))
         else:
             self._do(slot.destroy())
-            if len(self._idle) + len(self._coming) < self._size:
-                self._begin(place.key, set(), self._make(place.key))
+            self._spare(place.key)
+
+    def _spare(self, key: _Key) -> None:
+        """Make one more in the background, unless one is there or there is no room."""
+        there = [*self._idle, *(one for one in self._coming if not one.claimed)]
+        if len(there) < self._size and not any(one.key == key for one in there):
+            self._begin(key, set(), self._make(key))
 
     async def _clean(self, place: _Place) -> _Place:
         try:

@@ -85,6 +85,17 @@ class TerminalSeed(Frozen):
         return " && ".join(steps)
 
 
+def seeded(prelude: str, command: str) -> str:
+    """The command after the prelude, which runs once per bash: agents end theirs by `exit`.
+
+    `$?` is still that of the command before.
+    """
+    if not prelude:
+        return command
+    once = f"[ -v __seeded ] || {{ {prelude}; __seeded=1; }}"
+    return f'__was=$?; {once}; __again() {{ return "$__was"; }}; __again; {command}'
+
+
 def _refuse_path(kind: str, path: str) -> None:
     if not path:
         raise ValueError(f"a {kind} has an empty name")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from envkit.adapters.terminal.sandbox import FileProblem, FreezeCaps, Sandbox
+from envkit.adapters.terminal.files import Files, refusals
+from envkit.adapters.terminal.sandbox import FreezeCaps, Sandbox
+from envkit.adapters.terminal.seed import seeded
 from envkit.adapters.terminal.surfaces import visible
 from envkit.adapters.terminal.text import (
     around,
@@ -18,8 +19,10 @@ from envkit.adapters.terminal.text import (
     escape,
     insert_after,
     numbered,
+    plain,
     printable,
     replace_once,
+    report,
 )
 from envkit.data.evidence import FrozenItem
 from envkit.data.tool import tool
@@ -32,14 +35,8 @@ if TYPE_CHECKING:
 OUTPUT = 12_000
 """Bytes of output that one call shows, head and tail: below the 16,000 characters of `Limits`."""
 
-READ = 2 << 20
-"""Bytes of a file that the file tools open."""
-
-ENTRIES = 300
-"""Names that a directory's listing shows."""
-
-JOBS, PTYS = 64, 8
-"""Of one episode: jobs ever started, and screens at once (each is kept on the host)."""
+PTYS = 8
+"""Screens at once; each is kept on the host."""
 
 Path = Annotated[str, Field(min_length=1, max_length=4_000)]
 Command = Annotated[str, Field(max_length=64_000)]
@@ -57,6 +54,7 @@ class TerminalSession:
     def __init__(self, sandbox: Sandbox, prelude: str = "") -> None:
         self._sandbox = sandbox
         self._prelude = prelude  # bash source that sets the seed's environment and directory
+        self._files = Files(sandbox)
         self._jobs: set[int] = set()
         self._screens: dict[int, TerminalScreen] = {}
 
@@ -75,13 +73,13 @@ class TerminalSession:
             command: bash source; several lines are fine
             timeout: seconds until it is stopped
         """
-        source = _seeded(self._prelude, _source(command))
+        source = seeded(self._prelude, plain(command, "command"))
         done = await self._sandbox.shell(source, timeout=timeout, limit=OUTPUT)
         if done.timed_out:
             last = f"stopped after {timeout:g} s; it was still running. The shell can be used"
         else:
             last = ending(done.status)
-        return _report(capped(done.stdout + done.stderr, done.dropped), last)
+        return report(capped(done.stdout + done.stderr, done.dropped), last)
 
     @tool
     async def restart(self) -> str:
@@ -101,9 +99,9 @@ class TerminalSession:
             end: the last line to show; -1: the end of the file
         """
         try:
-            content = await self._read(path)
+            content = await self._files.read(path)
         except ToolRefusal as no_file:
-            return await self._names(path, no_file)
+            return await self._files.names(path, no_file)
         return numbered(content, start, end, OUTPUT)
 
     @tool
@@ -114,7 +112,7 @@ class TerminalSession:
             path: relative to the workspace, or absolute
             text: the whole content
         """
-        await self._write(path, encoded(text))
+        await self._files.write(path, encoded(text))
         return f"Wrote {escape(path)}."
 
     @tool
@@ -129,8 +127,8 @@ class TerminalSession:
             new: what stands there afterwards
         """
         old_bytes, new_bytes = encoded(old), encoded(new)
-        content, line = replace_once(await self._read(path), old_bytes, new_bytes)
-        await self._write(path, content)
+        content, line = replace_once(await self._files.read(path), old_bytes, new_bytes)
+        await self._files.write(path, content)
         return f"Replaced. Now it reads:\n{around(content, line, new_bytes)}"
 
     @tool
@@ -143,8 +141,8 @@ class TerminalSession:
             text: the lines
         """
         inserted = encoded(text)
-        content = insert_after(await self._read(path), line, inserted)
-        await self._write(path, content)
+        content = insert_after(await self._files.read(path), line, inserted)
+        await self._files.write(path, content)
         return f"Inserted. Now it reads:\n{around(content, line + 1, inserted)}"
 
     # ---- background jobs ----
@@ -156,8 +154,6 @@ class TerminalSession:
         Args:
             command: bash source
         """
-        if len(self._jobs) >= JOBS:
-            raise ToolRefusal(f"{JOBS} jobs were started; there can't be more.")
         job = await self._start(command, None)
         self._jobs.add(job)
         return f"Started job {job}."
@@ -171,10 +167,10 @@ class TerminalSession:
             wait: seconds to wait for output, at most
         """
         _refuse_unknown("job", job, self._jobs)
-        with _refusals():
+        with refusals():
             state = await self._sandbox.poll(job, wait=wait, limit=OUTPUT)
         last = "running" if state.running else ending(state.status)
-        return _report(capped(state.output, state.dropped), last)
+        return report(capped(state.output, state.dropped), last)
 
     @tool
     async def job_kill(self, job: int) -> str:
@@ -184,7 +180,7 @@ class TerminalSession:
             job: its number
         """
         _refuse_unknown("job", job, self._jobs)
-        with _refusals():
+        with refusals():
             await self._sandbox.kill(job)
         return f"Stopped job {job}."
 
@@ -226,7 +222,7 @@ class TerminalSession:
         _refuse_unknown("pty", pty, self._screens)
         typed = self._screens[pty].keys(keys)
         if typed:
-            with _refusals():
+            with refusals():
                 await self._sandbox.send(pty, typed)
         return await self._look(pty, wait)
 
@@ -248,7 +244,7 @@ class TerminalSession:
             pty: the program's number
         """
         _refuse_unknown("pty", pty, self._screens)
-        with _refusals():
+        with refusals():
             await self._sandbox.kill(pty)
         del self._screens[pty]
         return f"Closed pty {pty}."
@@ -272,71 +268,16 @@ class TerminalSession:
 
     # ---- on the way to the sandbox ----
 
-    async def _read(self, path: str) -> bytes:
-        with _refusals():
-            return await self._sandbox.read(_path(path), limit=READ)
-
-    async def _write(self, path: str, content: bytes) -> None:
-        with _refusals():
-            await self._sandbox.write({_path(path): content})
-
-    async def _names(self, path: str, no_file: ToolRefusal) -> str:
-        try:
-            names = await self._sandbox.listing(_path(path), limit=ENTRIES)
-        except FileProblem:
-            raise no_file from None  # neither: what is said about the file is what was asked
-        if len(names) >= ENTRIES:
-            names = [*names, f"[cut after {ENTRIES} names; ls and find show more]"]
-        return "\n".join(map(escape, names)) or "[the directory is empty]"
-
     async def _start(self, command: str, pty: tuple[int, int] | None) -> int:
-        source = f"{self._prelude}\n{_source(command)}" if self._prelude else _source(command)
-        with _refusals():
-            return await self._sandbox.start(source, pty=pty)
+        source = plain(command, "command")
+        with refusals():
+            return await self._sandbox.start(f"{self._prelude}\n{source}".lstrip("\n"), pty=pty)
 
     async def _look(self, pty: int, wait: float) -> str:
-        with _refusals():
+        with refusals():
             return await self._screens[pty].follow(self._sandbox, pty, wait)
-
-
-@contextmanager
-def _refusals() -> Generator[None]:
-    """What a sandbox says about files and jobs, as the agent's observation."""
-    try:
-        yield
-    except FileProblem as problem:
-        raise ToolRefusal(escape(str(problem))) from None
 
 
 def _refuse_unknown(kind: str, number: int, known: Container[int]) -> None:
     if number not in known:
         raise ToolRefusal(f"There is no {kind} {number}.")
-
-
-def _source(command: str) -> str:
-    encoded(command)
-    if "\0" in command:
-        raise ToolRefusal("The command has a NUL character; bash can't read that.")
-    return command
-
-
-def _seeded(prelude: str, command: str) -> str:
-    """The command after the prelude, which runs once per bash: agents end theirs by `exit`.
-
-    `$?` is still that of the command before.
-    """
-    if not prelude:
-        return command
-    once = f"[ -v __seeded ] || {{ {prelude}; __seeded=1; }}"
-    return f'__was=$?; {once}; __again() {{ return "$__was"; }}; __again; {command}'
-
-
-def _path(path: str) -> str:
-    encoded(path)
-    if "\0" in path:
-        raise ToolRefusal("The path has a NUL character.")
-    return path
-
-
-def _report(output: str, last: str) -> str:
-    return f"{output.rstrip(chr(10))}\n[{last}]" if output.strip("\n") else f"[{last}]"

@@ -62,6 +62,20 @@ def encoded(text: str) -> bytes:
         raise ToolRefusal("That is no valid text: it holds a lone surrogate.") from None
 
 
+def plain(text: str, what: str) -> str:
+    """A command or path as it is. Raises ToolRefusal where no program could be given it."""
+    encoded(text)
+    if "\0" in text:
+        raise ToolRefusal(f"The {what} has a NUL character.")
+    return text
+
+
+def report(output: str, last: str) -> str:
+    """What was printed, and a line of ours below it."""
+    output = output.rstrip("\n")
+    return f"{output}\n[{last}]" if output else f"[{last}]"
+
+
 def ending(status: int | None) -> str:
     """How a program ended, as it says itself."""
     if status is None:

@@ -1,7 +1,8 @@
 """`openai:MODEL`: any OpenAI-compatible endpoint as a policy, through the official client.
 
-`settings` is what a user may set, `context` what the model sees, `answer` what it said, `client` the wire and
-`refusal` whose fault it is when there is no answer. Only `client` imports the `openai` distribution, and late.
+`settings` is what a user may set, `context` what the model sees, `answer` what it said, `client`
+the wire and `refusal` whose fault it is when there is no answer. Only `client` imports the `openai`
+distribution, and late.
 """
 
 from envkit.rollout.openai.settings import ChatSettings

@@ -1,6 +1,7 @@
-"""From the body of a chat completion to an action. Total: a body gives an answer, or one of three errors.
+"""From the body of a chat completion to an action. Total: every body gives an answer or a refusal.
 
-Nothing of the body is trusted: a model writes half of it, and servers that call themselves compatible the rest.
+Nothing of the body is trusted: a model writes half of it, and servers that call themselves
+compatible write the rest.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from envkit.data.message import Action, ToolCall
@@ -47,10 +49,9 @@ class CallIds:
         return given
 
     def _new(self) -> str:
-        number = len(self._taken)
-        while (made := f"call{number:05d}") in self._taken:  # nine letters and digits: some servers insist
-            number += 1
-        return made
+        # Nine letters and digits: some servers insist.
+        numbered = (f"call{number:05d}" for number in count(len(self._taken)))
+        return next(made for made in numbered if made not in self._taken)
 
 
 class _Budget:
@@ -62,11 +63,12 @@ class _Budget:
     def cut(self, text: str) -> str:
         kept = text[: self._left]
         self._left -= len(kept)
-        return kept if len(kept) == len(text) else f"{kept}[... {len(text) - len(kept)} characters left out ...]"
+        lost = len(text) - len(kept)
+        return f"{kept}[... {lost} characters left out ...]" if lost else kept
 
 
 def read_answer(body: bytes, ids: CallIds) -> Answer:
-    """What the model said. Raises PolicyFailed where there is no message, Refused where there is an error."""
+    """What the model said. Raises PolicyFailed without a message, Refused for an error."""
     document = _document(body)
     message = _message(document)
     budget = _Budget()
@@ -81,10 +83,14 @@ def read_answer(body: bytes, ids: CallIds) -> Answer:
         {"role": "assistant", "content": content, "tool_calls": echoes}
         if calls
         else {"role": "assistant", "content": text},
-        any(isinstance(call.arguments, str) or not _PLAIN_NAME.fullmatch(call.name) for call in calls),
+        any(map(_is_strange, calls)),
         _count(usage.get("prompt_tokens")),
         _count(usage.get("completion_tokens")),
     )
+
+
+def _is_strange(call: ToolCall) -> bool:
+    return isinstance(call.arguments, str) or not _PLAIN_NAME.fullmatch(call.name)
 
 
 def _document(body: bytes) -> Mapping[str, Any]:
@@ -92,9 +98,10 @@ def _document(body: bytes) -> Mapping[str, Any]:
         # Not strict_json: a lone surrogate in one word of a model is no reason to lose its turn.
         document = scrub(json.loads(body))
     except (ValueError, RecursionError):
-        raise PolicyFailed(f"the endpoint's answer is not JSON: {one_line(repr(body[:200]))}") from None
+        shown = one_line(repr(body[:200]))
+        raise PolicyFailed(f"the endpoint's answer is not JSON: {shown}") from None
     if not isinstance(document, dict):
-        raise PolicyFailed(f"the endpoint's answer is not a chat completion: {one_line(repr(document))}")
+        raise PolicyFailed(f"the endpoint's answer is no object: {one_line(repr(document))}")
     return document
 
 
@@ -115,7 +122,8 @@ def reason(error: object) -> str:
     if not isinstance(error, dict):
         return str(error)
     said = error.get("message") or error.get("detail") or error.get("error") or error
-    return " ".join(str(part) for part in (error.get("code"), error.get("type"), said) if part is not None)
+    parts = (error.get("code"), error.get("type"), said)
+    return " ".join(str(part) for part in parts if part is not None)
 
 
 def _text(message: Mapping[str, Any], budget: _Budget) -> tuple[str, str | None]:
@@ -156,7 +164,7 @@ def _calls(
 
 
 def _written(arguments: object) -> str:
-    """Arguments as text; some servers send objects, and nothing at all for a call without arguments."""
+    """Arguments as text; some servers send an object, or nothing where there are none."""
     if isinstance(arguments, str):
         return arguments if arguments.strip() else "{}"
     return "{}" if arguments is None else json.dumps(arguments, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The wire: the official client, with a bound on what an endpoint may send. The one importer of `openai`."""
+"""The wire: the official client, with bounds on what an endpoint may send."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ _REBUILT = ("content-encoding", "content-length", "transfer-encoding")
 class _Bounded(openai.DefaultAsyncHttpxClient):
     """Reads every body to its end, but only so much and so long of it.
 
-    It stands below the official client, so that a body that breaks off is retried like a connection that does.
+    It stands below the official client, so that a body that breaks off is retried like a connection
+    that does.
     """
 
     def __init__(self, seconds: float, **options: Any) -> None:
@@ -39,8 +40,9 @@ class _Bounded(openai.DefaultAsyncHttpxClient):
                 finally:
                     await response.aclose()
         except TimeoutError:
-            raise PolicyFailed(f"the endpoint took over {self._seconds:g} seconds to answer") from None
-        headers = [(name, value) for name, value in response.headers.multi_items() if name not in _REBUILT]
+            seconds = f"{self._seconds:g} seconds"
+            raise PolicyFailed(f"the endpoint took over {seconds} to answer") from None
+        headers = [header for header in response.headers.multi_items() if header[0] not in _REBUILT]
         return type(response)(response.status_code, headers=headers, content=body, request=request)
 
     @staticmethod
@@ -68,11 +70,12 @@ class Endpoint:
             max_retries=settings.retries,
             timeout=timeout,
             http_client=_Bounded(
-                2 * settings.timeout,  # the read timeout is of silence and retried; this one ends a trickle
+                2 * settings.timeout,  # the read timeout ends (retried) silence; this one a trickle
                 timeout=timeout,
                 limits=limits,
                 follow_redirects=False,  # a key goes to no other host than the one it was given for
-                trust_env=settings.host not in _LOOPBACK,  # no proxy can reach this machine's loopback
+                trust_env=settings.host
+                not in _LOOPBACK,  # no proxy reaches this machine's loopback
             ),
         )
         self.served = False  # it has answered
@@ -87,9 +90,10 @@ class Endpoint:
         except openai.OpenAIError as error:
             cause = one_line(self._masked(str(error.__cause__ or "")))
             place = self._settings.place
-            raise PolicyFailed(f"no answer from {place}: {one_line(str(error))} {cause}".rstrip()) from None
+            what = f"no answer from {place}: {one_line(str(error))} {cause}"
+            raise PolicyFailed(what.rstrip()) from None
         self.served = True
-        return response.http_response.content
+        return bytes(response.http_response.content)
 
     def _masked(self, text: str) -> str:
         key = self._settings.key

@@ -1,7 +1,7 @@
-"""What the model sees: observations and its own turns as chat-completions messages, always well-formed.
+"""What the model sees: observations and its own turns as chat-completions messages, well-formed.
 
-Servers refuse a conversation in which a call has no result, a result no call, or something stands between them; so
-results come first, in the order of the calls, and everything else follows.
+Servers refuse a conversation in which a call has no result, a result no call, or something stands
+between them; so results come first, in the order of the calls, and everything else follows.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from envkit.data.message import Content, Image, Message, Observation
+from envkit.data.message import Image, Message, Observation
 from envkit.data.strict import scrub
 from envkit.rollout.openai.answer import Answer
-from envkit.rollout.policy import chat
 
 NO_RESULT = "[no result]"
 NOTHING_NEW = "[nothing new]"
@@ -21,7 +20,10 @@ Entry = dict[str, Any]
 
 
 class Context:
-    """The conversation of one episode. It changes only when a turn is complete, so a cancelled one leaves no trace."""
+    """The conversation of one episode.
+
+    It changes only when a turn is complete, so that one that was cancelled leaves no trace.
+    """
 
     def __init__(self) -> None:
         self._messages: list[Entry] = []
@@ -33,7 +35,8 @@ class Context:
         before = [] if observation.fresh else self._messages
         messages = [*before, *_Arrival(_waiting(before)).entries(observation.messages)]
         if not messages or messages[-1]["role"] == "assistant":
-            messages.append({"role": "user", "content": NOTHING_NEW})  # else servers refuse, or continue the turn
+            # Some servers refuse to answer their own model, others continue its turn.
+            messages.append({"role": "user", "content": NOTHING_NEW})
         return messages
 
     def take(self, observation: Observation, seen: list[Entry], answer: Answer) -> None:
@@ -64,22 +67,25 @@ class _Arrival:
         return self._entries
 
     def _add(self, message: Message) -> None:
-        text, images = scrub(message.text()), _images(message.content)
+        text, images = scrub(message.text()), _images(message)
         if message.role == "assistant":
             self._flush()
             self._entries.append(_spoken(message, text))
             self._waiting = _waiting(self._entries)
-        elif message.role == "user":
-            self._rest.append({"role": "user", "content": _content(message.content)})
-        elif message.role == "system":
-            self._rest.append({"role": "system", "content": text})
-        elif message.call_id in self._waiting and message.call_id not in self._results:
+        elif message.role == "tool" and self._is_due(message.call_id):
             self._results[message.call_id] = text
-        else:  # its call is not in this context (any more); what it says still counts
-            self._rest.append({"role": "user", "content": text})
+        elif message.role == "user" and images:
+            self._rest.append({"role": "user", "content": scrub(message.as_chat()["content"])})
+        else:  # a result whose call is not in this context (any more) still says something
+            role = "system" if message.role == "system" else "user"
+            self._rest.append({"role": role, "content": text})
         if images and message.role != "user":  # most servers take text alone in any other role
             whose = f"tool call {message.call_id}" if message.role == "tool" else message.role
-            self._rest.append({"role": "user", "content": [_part(f"Images of {whose}:"), *images]})
+            title = {"type": "text", "text": scrub(f"Images of {whose}:")}
+            self._rest.append({"role": "user", "content": [title, *images]})
+
+    def _is_due(self, call_id: str) -> bool:
+        return call_id in self._waiting and call_id not in self._results
 
     def _flush(self) -> None:
         for call_id in self._waiting:
@@ -92,20 +98,14 @@ class _Arrival:
 def _spoken(message: Message, text: str) -> Entry:
     if not message.calls:
         return {"role": "assistant", "content": text}
-    return {"role": "assistant", "content": text or None, "tool_calls": scrub(chat(message.calls))}
+    calls = scrub([asked.as_chat() for asked in message.calls])
+    return {"role": "assistant", "content": text or None, "tool_calls": calls}
 
 
-def _content(content: Content) -> str | list[Entry]:
-    if isinstance(content, str) or not any(isinstance(part, Image) for part in content):
-        return scrub(content if isinstance(content, str) else "".join(map(str, content)))  # type: ignore[no-any-return]
-    return [_part(part) for part in content]
-
-
-def _images(content: Content) -> list[Entry]:
-    return [_part(part) for part in content if isinstance(part, Image)]
-
-
-def _part(part: str | Image) -> Entry:
-    if isinstance(part, Image):
-        return {"type": "image_url", "image_url": {"url": part.url()}}
-    return {"type": "text", "text": scrub(part)}
+def _images(message: Message) -> list[Entry]:
+    """The images of a message as the parts that chat-completions APIs know."""
+    if isinstance(message.content, str):
+        return []
+    images = tuple(part for part in message.content if isinstance(part, Image))
+    parts: list[Entry] = Message("user", images).as_chat()["content"]
+    return parts

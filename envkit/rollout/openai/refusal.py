@@ -1,8 +1,9 @@
 """When an endpoint gives no answer: whose fault is it?
 
-An agent must not be able to get rid of an episode that it is losing, so whatever a conversation itself can cause
-(too long, moderated, calls so malformed that a server chokes on them) stops the episode, which is then graded. What
-no conversation can cause is infrastructure, and what fails for every conversation is the user's to mend.
+An agent must not be able to get rid of an episode that it is losing, so whatever a conversation
+itself can cause (too long, moderated, calls so malformed that a server chokes on them) stops the
+episode, which is then graded. What no conversation can cause is infrastructure, and what fails for
+every conversation is the user's to mend.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from envkit.rollout.policy import PolicyFailed, PolicyStopped
 
 _SHOWN = 300  # characters of what an endpoint said
 
-# The wording of OpenAI, Azure, vLLM, SGLang, llama.cpp, Ollama, OpenRouter and Anthropic's compatible endpoint.
+# As OpenAI, Azure, vLLM, SGLang, llama.cpp, Ollama, OpenRouter and Anthropic word it.
 _OWN_DOING = re.compile(
     r"context[_ ](length|size|window)|maximum context|max_model_len|string_above_max_length"
-    r"|(prompt|input|request|conversation) (is )?too (long|large|many tokens)|too many (input )?tokens"
+    r"|(prompt|input|request|conversation) (is )?too (long|large)|too many (input )?tokens"
     r"|(input|prompt).{0,60}longer than|reduce the length"
     r"|content_?(filter|policy)|content management policy|flagged|moderation",
     re.IGNORECASE | re.DOTALL,
@@ -50,9 +51,10 @@ class Circumstances:
 
 
 def blame(refused: Refused, where: Circumstances) -> EnvkitError:
-    """PolicyStopped (the conversation's own doing), PolicyFailed (infrastructure) or UsageError (the user's)."""
+    """PolicyStopped (the conversation's doing), PolicyFailed (infrastructure) or UsageError."""
     status, said = refused.status, refused.said
-    what = f"openai:{where.model}: HTTP {status} from {where.place}: {one_line(said) or 'no reason given'}"
+    why = one_line(said) or "no reason given"
+    what = f"openai:{where.model}: HTTP {status} from {where.place}: {why}"
     refusal: type[EnvkitError] = UsageError
     if _OWN_DOING.search(said) or (status == 500 and where.strange):
         refusal = PolicyStopped
@@ -71,13 +73,15 @@ def _remedy(refused: Refused, where: Circumstances) -> str:
     if refused.status in (401, 403):
         return "; check OPENAI_API_KEY (api_key)"
     if refused.status == 404:
-        return f"; no model {where.model!r} there, or no chat completions (base_url often ends in /v1)"
+        return f"; no model {where.model!r} there, or the URL is wrong (most end in /v1)"
     if refused.status < 400:
-        return f"; it redirects to {one_line(refused.place) or 'elsewhere'}: give that as OPENAI_BASE_URL (base_url)"
+        place = one_line(refused.place) or "elsewhere"
+        return f"; it redirects to {place}: give that as OPENAI_BASE_URL (base_url)"
     return ""
 
 
 def one_line(text: str) -> str:
     """Text of an endpoint, fit for one line of a terminal."""
-    flat = " ".join("".join(c if c.isprintable() else " " for c in scrub(text[: 4 * _SHOWN])).split())
+    printable = "".join(c if c.isprintable() else " " for c in scrub(text[: 4 * _SHOWN]))
+    flat = " ".join(printable.split())
     return flat if len(flat) <= _SHOWN else flat[:_SHOWN] + "..."

@@ -26,9 +26,11 @@ class ChatSettings(BaseModel):
     temperature: float | None = Field(None, ge=0, allow_inf_nan=False)
     max_tokens: int | None = Field(None, gt=0)  # of one answer
     seed: int | None = None  # each episode samples with a seed drawn from it, so repeats differ
-    prices: tuple[Price, Price] = (0.0, 0.0)  # per million prompt tokens, per million completion tokens
+    prices: tuple[Price, Price] = (0.0, 0.0)  # per million tokens: of prompts, of completions
     retries: int = Field(5, ge=0, le=100)  # of one request, with backoff: about 15 seconds in all
-    timeout: float = Field(600.0, gt=0, allow_inf_nan=False)  # seconds of silence; an answer may take twice that
+    timeout: float = Field(
+        600.0, gt=0, allow_inf_nan=False
+    )  # seconds of silence; a whole answer: twice
 
     @field_validator("base_url")
     @classmethod
@@ -59,10 +61,10 @@ class ChatSettings(BaseModel):
         try:
             settings = cls.model_validate(given)
         except ValidationError as error:
-            raise UsageError(f"{name}: {_explain(error)}") from None  # the error's own text shows the key
+            raise UsageError(f"{name}: {_explain(error)}") from None  # its own text shows the key
         if settings.base_url is None and settings.api_key is None:
             raise UsageError(
-                f"{name}: no key; set OPENAI_API_KEY, or OPENAI_BASE_URL (base_url) for another endpoint"
+                f"{name}: no key; set OPENAI_API_KEY, or OPENAI_BASE_URL for another endpoint"
             )
         return settings
 
@@ -79,11 +81,13 @@ class ChatSettings(BaseModel):
     @property
     def place(self) -> str:
         """The endpoint as it is recorded and named in errors: no query, which may hold a key."""
-        return urlsplit(self.base_url)._replace(query="", fragment="").geturl() if self.base_url else self.host
+        if not self.base_url:
+            return self.host
+        return urlsplit(self.base_url)._replace(query="", fragment="").geturl()
 
     @property
     def limit_name(self) -> str:
-        """How the endpoint calls `max_tokens`: OpenAI's own refuses the name that all others know."""
+        """What the endpoint calls `max_tokens`: OpenAI's own refuses the name that others know."""
         return "max_completion_tokens" if self.host == "api.openai.com" else "max_tokens"
 
 

@@ -36,7 +36,8 @@ class OpenAIChat:
 
     def describe(self) -> Mapping[str, Any]:
         """Model, place and sampling; never the key."""
-        sampling = self.settings.model_dump(include={"temperature", "max_tokens", "seed", "prices"}, mode="json")
+        kept = {"temperature", "max_tokens", "seed", "prices"}
+        sampling = self.settings.model_dump(mode="json", include=kept)
         return {"name": self.name, "model": self.model, "base_url": self.settings.place, **sampling}
 
     async def variants(self, judge: Judge, ticket: Ticket) -> tuple[str | None, ...]:
@@ -49,12 +50,14 @@ class OpenAIChat:
             try:
                 from envkit.rollout.openai.client import Endpoint  # heavy, and an extra
             except ImportError:
-                raise MissingError(f"{self.name} needs the OpenAI client: pip install 'envkit[openai]'") from None
+                raise MissingError(
+                    f"{self.name} needs the OpenAI client: pip install 'envkit[openai]'"
+                ) from None
             self._endpoint = Endpoint(self.settings)
         return ChatPolicy(self.model, self.settings, self._endpoint, casting)
 
     async def aclose(self) -> None:
-        """Close the connections. Call it in the event loop that played the episodes; it may open again."""
+        """Close the connections, in the event loop that played the episodes; it may open again."""
         endpoint, self._endpoint = self._endpoint, None
         if endpoint is not None:
             await endpoint.aclose()
@@ -63,7 +66,9 @@ class OpenAIChat:
 class ChatPolicy:
     """One episode's conversation with a model."""
 
-    def __init__(self, model: str, settings: ChatSettings, endpoint: Endpoint, casting: Casting) -> None:
+    def __init__(
+        self, model: str, settings: ChatSettings, endpoint: Endpoint, casting: Casting
+    ) -> None:
         self.usage = Usage()
         self._endpoint = endpoint
         self._settings = settings
@@ -111,6 +116,6 @@ def _request(model: str, settings: ChatSettings, casting: Casting) -> Entry:
         request["temperature"] = settings.temperature
     if settings.max_tokens is not None:
         request[settings.limit_name] = settings.max_tokens
-    if settings.seed is not None:  # one number for all would make the repeats of a task the same episode
+    if settings.seed is not None:  # one number for all would make a task's repeats one episode
         request["seed"] = (settings.seed + casting.rng.getrandbits(31)) % (1 << 31)
     return request

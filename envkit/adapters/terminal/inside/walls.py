@@ -178,6 +178,13 @@ def _program() -> list[tuple[int, ...]]:
     return [*program, (_RETURN, 0, 0, _ALLOW)]
 
 
+def refused_numbers() -> dict[str, int]:
+    """Name and number, on this machine, of every call that is refused whatever its arguments."""
+    column, _ = _MACHINES[os.uname().machine]
+    rows = {**_REFUSED, **_ABSENT}.items()
+    return {name: number for name, numbers in rows if (number := numbers[column]) is not None}
+
+
 def filter_calls() -> None:
     """Install the system-call filter; every process made from here on inherits it."""
     code = b"".join(struct.pack("HBBI", *row) for row in _program())

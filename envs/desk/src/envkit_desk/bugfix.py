@@ -108,7 +108,7 @@ class BugFix(Env[Gold]):
         files[test_path(drawn)] = visible_tests(exercise, drawn, reported, rng)
         files["ISSUE.md"] = issue(exercise, bugs, drawn, reported, cls.config.level)
         return Task(
-            prompt=fill(PROMPT, {**drawn, "about": exercise.about}),
+            prompt=fill(PROMPT, {**drawn, "about": exercise.about, "run_tests": RUN_TESTS}),
             world={"shell": files},
             gold=gold,
             limits=Limits(turns=24, seconds=180),

@@ -164,22 +164,22 @@ class Outage:
         others = _all_but(behind, {culprit})
         callers = self._path_to(culprit)
         fallback = rng.choice([host for host in others if host not in callers])
-        count = rng.randint(9, 24)
+        count = rng.randint(8, 18)
         for _ in range(count):
             self._fail([rng.choice(self.hosts["gateway"]), *callers[1:], culprit], fallback)
         for host in rng.sample(others, rng.randint(5, 9)):
             for _ in range(rng.randint(1, 2)):
                 self._fail([*self._path_to(host), host], rng.choice(_all_but(others, {host})))
-        loud = [
-            count + rng.randint(5, 12),
-            *(rng.randint(2, 32) for _ in range(rng.randint(2, 11))),
-        ]
-        for host, times in zip(rng.sample(others, len(loud)), loud, strict=True):
+        neighbours = _all_but(self.hosts[self._service[culprit]], {culprit})
+        harmless = [*rng.sample(neighbours, 2), *rng.sample(_all_but(others, {*neighbours}), 16)]
+        louder = rng.randint(1, 12)  # drawn, so that the culprit's rank among the loud says little
+        for number, host in enumerate(rng.sample(harmless, rng.randint(louder, len(harmless)))):
+            times = count + rng.randint(5, 10) if number < louder else rng.randint(1, 7)
             for _ in range(times):
                 self._recover([*self._path_to(host), host])
         for _ in range(rng.randint(0, 4)):
             self._recover([*callers, culprit])
-        for host in rng.choices(behind, k=40):
+        for host in rng.choices(behind, k=30):
             self._succeed([*self._path_to(host), host])
 
     def _path_to(self, host: str) -> list[str]:

@@ -85,7 +85,7 @@ def gzipped(data: bytes) -> bytes:
 
 def _clock(at: int, between: str) -> str:
     moment = datetime.fromtimestamp(at // 1_000, UTC)
-    return f"{moment:%Y-%m-%d}{between}{moment:%H:%M:%S}.{at % 1_000:03d}"
+    return f"{moment.isoformat(between)[:19]}.{at % 1_000:03d}"
 
 
 def _offset(minutes: int) -> str:

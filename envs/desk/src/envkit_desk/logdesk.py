@@ -60,7 +60,7 @@ class LogDesk(Env[Gold]):
                 files, text = by_region(outage.lines, rng), HARD
                 gold = Gold(host=blame.host, first_failure_utc=since, affected_requests=count)
         return Task(
-            prompt=f"INC-{rng.randint(10_000, 99_999)}. {text}",
+            prompt=f"INC-{rng.randint(10_000, 99_999)}\n\n{text}",
             world={"shell": files},
             gold=gold,
             limits=Limits(turns=16, seconds=120),

@@ -6,19 +6,20 @@ from random import Random
 
 from envkit_desk.exercises import Arguments, Bug, Drawn, Exercise, fill
 
-RUN_TESTS = "PYTHONDONTWRITEBYTECODE=1 python3 -m unittest discover -s tests"
+RUN_TESTS = "python3 -B -m unittest discover -s tests"
 
 PROMPT = """\
-The package $package (in src/$package) $about, and it gets some cases wrong. ISSUE.md has the
-report.
+The package $package (in src/$package) $about.
+It gets some cases wrong; ISSUE.md has the report.
 
-Please mend it. The docstrings say what every function has to do; make the code do that, for every
-input they allow and not only for the one in the report. Keep the layout, and $main in
-src/$package/$core.py with its parameters; use the standard library only, and return plain lists,
-text, numbers, true or false, and None. I'll check it by calling $main from $package.$core with
-arguments of my own.
+Please mend it. The docstrings say what every function has to do: make the code do that, for every
+input they allow and not only for the one in the report. Use the standard library only, and keep the
+layout of the package.
 
-`python3 -m unittest discover -s tests` runs the few tests we have.
+I'll check it by calling $main from src/$package/$core.py with arguments of my own.
+It has to keep its parameters and to return plain lists, text, numbers, true or false, or None.
+
+`$run_tests` runs the few tests we have.
 """
 
 

@@ -121,7 +121,7 @@ EXERCISE = Exercise(
     names={
         "core": ("ordering", "plan", "schedule", "sequence"),
         "helpers": ("missing", "graph", "waiting", "tracking"),
-        "main": ("order", "plan_all", "arrange", "sequence_of", "line_up", "schedule_all"),
+        "main": ("order_all", "plan_all", "arrange", "sequence_of", "line_up", "schedule_all"),
         "complete": ("complete", "collect", "everything", "open_needs"),
         "finish": ("finish", "strike_out", "mark_done", "release"),
         "things": ("packages", "jobs", "modules", "migrations", "targets", "stages"),

@@ -1,0 +1,5 @@
+"""Conformance suites that packs and backends inherit. Needs pytest."""
+
+from envkit.testing.pack import PackConformance
+
+__all__ = ["PackConformance"]

@@ -1,0 +1,32 @@
+"""Both backends pass the same suite."""
+
+from __future__ import annotations
+
+import pytest
+
+from envkit.adapters.terminal.pool import open_pool
+from envkit.errors import MissingError
+from envkit.testing.sandbox import SandboxConformance
+
+
+async def _pool(backend):
+    try:
+        return await open_pool(backend, size=3)
+    except MissingError as problem:
+        pytest.skip(str(problem))
+
+
+@pytest.mark.docker
+class TestDocker(SandboxConformance):
+    @pytest.fixture
+    async def pool(self):
+        async with await _pool("docker") as pool:
+            yield pool
+
+
+@pytest.mark.bubblewrap
+class TestBubblewrap(SandboxConformance):
+    @pytest.fixture
+    async def pool(self):
+        async with await _pool("bubblewrap") as pool:
+            yield pool
