@@ -111,6 +111,7 @@ class Adapter(Generic[S]):
     session: ClassVar[type[Any]]
     hears: ClassVar[bool] = False  # whether its sessions are a `Floor`: a user, a team
     name: str = ""
+    _tools: Mapping[str, Tool] | None = None
 
     def __set_name__(self, owner: type, name: str) -> None:
         """Take the attribute's name; it prefixes tools and evidence."""
@@ -146,7 +147,9 @@ class Adapter(Generic[S]):
 
     def tools(self) -> Mapping[str, Tool]:
         """The agent's tools by the session's method names; their public names carry the adapter's."""
-        return tools_in(self.session, f"{self.name}_")
+        if self._tools is None:  # schemas are made once, not once per episode
+            self._tools = tools_in(self.session, f"{self.name}_")
+        return self._tools
 
     def handler(self, session: Any, method: str) -> Handler:
         """What runs a tool; override where tools are no methods of the session."""

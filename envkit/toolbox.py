@@ -6,12 +6,10 @@ agent as one constant sentence, so that no traceback (paths, values, sources) ev
 
 from __future__ import annotations
 
-import functools
 import inspect
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from envkit.data.message import ToolCall
@@ -27,15 +25,12 @@ class ToolRefusal(Exception):
     """Raise it in a tool to refuse a call; the text is the agent's observation."""
 
 
-@functools.cache  # a schema is made once per class, not once per episode
-def tools_in(owner: type, prefix: str = "") -> Mapping[str, Tool]:
+def tools_in(owner: type, prefix: str = "") -> dict[str, Tool]:
     """The tools that a class declares with `@tool`, by the method's name, in the order of declaration."""
     methods: dict[str, Callable[..., Any]] = {}
     for base in reversed(owner.__mro__):
         methods.update({name: value for name, value in vars(base).items() if is_tool(value)})
-    return MappingProxyType(
-        {name: tool_of(method, prefix + name) for name, method in methods.items()}
-    )
+    return {name: tool_of(method, prefix + name) for name, method in methods.items()}
 
 
 class Toolbox:

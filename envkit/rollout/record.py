@@ -176,7 +176,7 @@ def _line(episode: Episode) -> bytes:
     try:
         text = episode.model_dump_json()
     except PydanticSerializationError:  # lone surrogates, which a model may well send
-        text = episode.model_copy(update={"messages": scrub(episode.messages)}).model_dump_json()
+        text = episode.model_copy(update={"messages": tuple(scrub(episode.messages))}).model_dump_json()
     return text.encode() + b"\n"
 
 

@@ -27,6 +27,16 @@ class Channel:
 
 
 _WRITABLE = "find / -xdev -type d -writable 2>/dev/null; echo /tmp; echo /var/tmp; echo /dev/shm"
+_FOLDERS = """
+import os
+for path in ("/workspace", "/tmp", "/var/tmp", "/dev/shm"):
+    facts = os.stat(path)
+    print(path, oct(facts.st_mode), facts.st_mtime < 1_500_000_000)
+"""
+_NAMES = """
+import glob
+print(sorted(open(path).read() for path in glob.glob("/proc/[0-9]*/comm")))
+"""
 _SOCKET = """
 import socket, subprocess, sys
 subprocess.Popen([sys.executable, "-c", '''
@@ -71,7 +81,7 @@ CHANNELS = (
     Channel(
         "times and modes of folders",
         "touch -d 2001-01-01 /workspace /tmp /var/tmp /dev/shm; chmod 700 /workspace",
-        "stat -c '%n %a %Y' /workspace /tmp /var/tmp /dev/shm | sed 's/ 17[0-9]*//; s/ 1[89][0-9]*//'",
+        python(_FOLDERS),
     ),
     Channel("SysV shared memory, queues, semaphores", python(_SYSV), "cat /proc/sysvipc/*", real=False),
     Channel("POSIX message queues", python(_QUEUE), "ls -A /dev/mqueue 2>/dev/null", real=False),
@@ -82,7 +92,7 @@ CHANNELS = (
     ),
     Channel("last pid", "for i in $(seq 200); do /bin/true; done", "sh -c 'echo $$'"),
     Channel("host name", "hostname mark", "hostname; cat /proc/sys/kernel/hostname", real=False),
-    Channel("processes", "setsid sleep 600 & sleep 0.1", "cat /proc/[0-9]*/comm | sort"),
+    Channel("processes", "setsid sleep 600 & sleep 0.1", python(_NAMES)),
     Channel("abstract sockets", python(_SOCKET), "grep -c @mark /proc/net/unix"),
     Channel(
         "closed connections and counters",
@@ -114,7 +124,7 @@ CHANNELS = (
     Channel(
         "access times",
         "cat /usr/share/common-licenses/* > /dev/null 2>&1; ls -R /usr/share/doc > /dev/null",
-        "stat -c '%X %Y %Z' /usr/share/common-licenses/* /usr/share/doc / /usr /etc",
+        "stat -c '%X %Y %Z' /usr/share/common-licenses/* /usr/share/doc",
         real=False,
     ),
 )

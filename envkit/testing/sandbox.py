@@ -526,10 +526,8 @@ print(broken)
         assert "import envkit" not in found
 
     async def test_walls_nothing_but_scratch_is_writable(self, box: Sandbox) -> None:
-        look = "find / -path /proc -prune -o -type d -writable -print 2>/dev/null; true"
-        allowed = {"/workspace", "/tmp", "/var/tmp", "/dev/shm"}
-        writable = (await _python(box, _WRITABLE_FOLDERS)).split()
-        assert set(writable) == allowed, look
+        writable = set((await _python(box, _WRITABLE_FOLDERS)).split())
+        assert writable == {"/workspace", "/tmp", "/var/tmp", "/dev/shm"}, writable
 
     async def test_walls_system_calls(self, box: Sandbox) -> None:
         attack = (
@@ -584,7 +582,7 @@ print(broken)
         before = await episode(1, channel.look)
         during = await episode(2, channel.send, channel.look)
         after = await episode(3, channel.look)
-        assert after == before
+        assert after == before, (before, after)
         assert (during != before) or not channel.real, "the probe itself sees nothing"
 
     async def test_lease_that_is_over_is_over(self, pool: SandboxPool) -> None:
@@ -631,7 +629,8 @@ _WRITABLE_FOLDERS = """
 import os
 for top, folders, _ in os.walk("/"):
     folders[:] = [f for f in folders if top != "/" or f != "proc"]
-    if os.access(top, os.W_OK): print(top)
+    try: os.rmdir(os.mkdir(top + "/probe") or top + "/probe"); print(top)
+    except OSError: pass
 """
 
 

@@ -5,8 +5,9 @@
         ...
     assert server.requests[1]["messages"][-1]["role"] == "tool"
 
-A script is a list of replies, one per request in the order of arrival, or a function of the request's body, for
-servers of many episodes at once. `tests/rollout/conftest.py` hands this module to tests as the fixture `chat`.
+A script is a list of replies, one per request in the order of arrival, or a function of the
+request's body, for servers of many episodes at once. `tests/rollout/conftest.py` hands this module
+to tests as the fixture `chat`.
 """
 
 from __future__ import annotations
@@ -98,7 +99,11 @@ class ChatServer:
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
         config = uvicorn.Config(
-            self._app(), log_level="critical", lifespan="off", ws="none", timeout_graceful_shutdown=1
+            self._app(),
+            log_level="critical",
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=1,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(

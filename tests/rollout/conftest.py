@@ -13,7 +13,9 @@ import pytest
 @pytest.fixture(scope="session")
 def chat() -> ModuleType:
     """The module `chat_server`: under --import-mode=importlib a test can't import its neighbour."""
-    place = spec_from_file_location("envkit_tests_chat_server", Path(__file__).with_name("chat_server.py"))
+    place = spec_from_file_location(
+        "envkit_tests_chat_server", Path(__file__).with_name("chat_server.py")
+    )
     assert place is not None
     assert place.loader is not None
     module = sys.modules[place.name] = module_from_spec(place)  # dataclasses look it up there

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import os
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -42,7 +43,7 @@ class DockerBackend:
 
     def __init__(self, client: DockerClient, info: dict[str, Any]) -> None:
         self.notes: tuple[str, ...] = ()
-        self._client = client
+        self.client = client
         self._options = info.get("SecurityOptions") or []
         self._runtimes = info.get("Runtimes") or {}
         self._limit = asyncio.Semaphore(2 * (os.cpu_count() or 1))
@@ -72,7 +73,7 @@ class DockerBackend:
     async def open(self, spec: SandboxSpec) -> DockerSlot:
         """Create, attach, start, send the payload, check the proof."""
         config = configuration(spec, "keeper")
-        image = await self._image(spec.image)
+        image = await self.image(spec.image)
         if spec.runtime is not None and spec.runtime not in self._runtimes:
             raise MissingError(f"the engine knows no runtime {spec.runtime!r}; install and register it")
         async with self._limit:
@@ -88,30 +89,25 @@ class DockerBackend:
 
     async def aclose(self) -> None:
         """Close the connections to the engine."""
-        await asyncio.to_thread(self._client.close)
+        await asyncio.to_thread(self.client.close)
 
     async def _create(self, spec: SandboxSpec, image: str, config: dict[str, Any]) -> DockerSlot:
         settings = self._settings(spec, image, config)
 
         def create() -> str:
-            api = self._client.api
+            api = self.client.api
             return str(api.create_container_from_config(settings)["Id"])
 
         name = await self._call(create)
         return DockerSlot(self, name, config)
 
     async def _start(self, slot: DockerSlot, image: str) -> dict[str, Any]:
-        api = self._client.api
+        api = self.client.api
         attach = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
         try:
-            wrapped = await self._call(lambda: api.attach_socket(slot.name, params=attach))
-            raw = getattr(wrapped, "_sock", wrapped)
-            if not isinstance(raw, socket.socket):
-                raise SandboxUnavailable("the engine's transport gives no plain socket to attach to")
-            raw.setblocking(False)
+            ours = await self._call(lambda: _own_socket(api.attach_socket(slot.name, params=attach)))
             loop = asyncio.get_running_loop()
-            await loop.create_connection(lambda: slot.channel, sock=raw)
-            slot.keep = wrapped
+            await loop.create_connection(lambda: slot.channel, sock=ours)
             await self._call(lambda: api.start(slot.name))
             slot.channel.send_raw(payload(slot.config))
             return await slot.channel.hello(HELLO_SECONDS)
@@ -139,7 +135,7 @@ class DockerBackend:
         except (docker.errors.DockerException, requests.RequestException, OSError) as problem:
             raise SandboxUnavailable(f"the container engine: {str(problem)[:300]}") from None
 
-    async def _image(self, wanted: str | None) -> str:
+    async def image(self, wanted: str | None) -> str:
         """The image to run, once it is known to be here. Raises MissingError."""
         if wanted in self._images:
             return self._images[wanted]
@@ -151,7 +147,7 @@ class DockerBackend:
         if named:
             raise MissingError(f"image {named!r} is not on this machine; docker pull {named}")
         if os.environ.get("ENVKIT_PULL") == "1":
-            await self._call(lambda: self._client.images.pull(PULLED_IMAGE))
+            await self._call(lambda: self.client.images.pull(PULLED_IMAGE))
             self._images[wanted] = PULLED_IMAGE
             return PULLED_IMAGE
         raise MissingError(
@@ -164,7 +160,7 @@ class DockerBackend:
 
         def look() -> bool:
             try:
-                self._client.images.get(name)
+                self.client.images.get(name)
             except ImageNotFound:
                 return False
             return True
@@ -225,13 +221,27 @@ class DockerBackend:
         deadline = time.monotonic() + _API_SECONDS
         while time.monotonic() < deadline:
             try:
-                self._client.api.remove_container(name, force=True, v=True)
-                self._client.api.inspect_container(name)
+                self.client.api.remove_container(name, force=True, v=True)
+                self.client.api.inspect_container(name)
             except NotFound:
                 return
             except APIError:  # a removal is under way
                 pass
             time.sleep(0.02)
+
+
+def _own_socket(wrapped: Any) -> socket.socket:
+    """The plain socket in docker-py's wrapper, as ours alone: the wrapper and its reply are closed."""
+    raw = getattr(wrapped, "_sock", wrapped)
+    if not isinstance(raw, socket.socket) or isinstance(raw, ssl.SSLSocket):
+        raise SandboxUnavailable("the engine's transport gives no plain socket; use a unix socket")
+    ours = raw.dup()
+    ours.setblocking(False)
+    response = getattr(wrapped, "_response", None)
+    if response is not None:
+        response.close()
+    wrapped.close()
+    return ours
 
 
 class DockerSlot:
@@ -242,7 +252,6 @@ class DockerSlot:
         self.channel = Channel(multiplexed=True)
         self.notes: tuple[str, ...] = ()
         self.resets = True
-        self.keep: object = None  # docker-py's wrapper closes the socket when it is collected
         self._backend = backend
 
     async def reset(self) -> None:

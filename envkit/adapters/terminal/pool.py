@@ -87,6 +87,11 @@ class Pool:
             _log.warning(note)
 
     @property
+    def backend(self) -> Literal["docker", "bubblewrap"]:
+        """Which backend the slots come from."""
+        return self._backend.name
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a report should say about these sandboxes, such as `bubblewrap: unbounded`."""
         return (*self._backend.notes, *sorted(self._slot_notes))

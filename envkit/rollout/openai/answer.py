@@ -43,7 +43,8 @@ class CallIds:
 
     def settle(self, given: object) -> str:
         """The id that a call goes by from now on."""
-        if not isinstance(given, str) or not 0 < len(given) <= _MAX_ID or given in self._taken:
+        given = scrub(given) if isinstance(given, str) else ""
+        if not 0 < len(given) <= _MAX_ID or given in self._taken:
             given = self._new()
         self._taken.add(given)
         return given
@@ -61,6 +62,7 @@ class _Budget:
         self._left = left
 
     def cut(self, text: str) -> str:
+        text = scrub(text)
         kept = text[: self._left]
         self._left -= len(kept)
         lost = len(text) - len(kept)
@@ -96,12 +98,13 @@ def _is_strange(call: ToolCall) -> bool:
 def _document(body: bytes) -> Mapping[str, Any]:
     try:
         # Not strict_json: a lone surrogate in one word of a model is no reason to lose its turn.
-        document = scrub(json.loads(body))
+        # What is used of it is scrubbed there; all of it would hold up the other episodes.
+        document = json.loads(body)
     except (ValueError, RecursionError):
-        shown = one_line(repr(body[:200]))
-        raise PolicyFailed(f"the endpoint's answer is not JSON: {shown}") from None
+        document = None
     if not isinstance(document, dict):
-        raise PolicyFailed(f"the endpoint's answer is no object: {one_line(repr(document))}")
+        shown = one_line(repr(body[:200]))
+        raise PolicyFailed(f"the endpoint's answer is no chat completion: {shown}")
     return document
 
 
@@ -119,6 +122,7 @@ def _message(document: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def reason(error: object) -> str:
     """What the error object of a response says, its code included."""
+    error = scrub(error)
     if not isinstance(error, dict):
         return str(error)
     said = error.get("message") or error.get("detail") or error.get("error") or error
@@ -167,7 +171,7 @@ def _written(arguments: object) -> str:
     """Arguments as text; some servers send an object, or nothing where there are none."""
     if isinstance(arguments, str):
         return arguments if arguments.strip() else "{}"
-    return "{}" if arguments is None else json.dumps(arguments, ensure_ascii=False)
+    return "{}" if arguments is None else json.dumps(scrub(arguments), ensure_ascii=False)
 
 
 def _count(value: object) -> int:

@@ -12,7 +12,7 @@ from envkit.rollout.openai.refusal import Refused, one_line
 from envkit.rollout.openai.settings import NO_KEY, ChatSettings
 from envkit.rollout.policy import PolicyFailed
 
-MAX_BYTES = 16 << 20  # of one response; a turn of MAX_CHARS stays below it, however it is escaped
+MAX_BYTES = 32 << 20  # of one response; text and thinking of MAX_CHARS fit, however escaped
 _CONNECTIONS = 256  # below the usual limit of open files; requests beyond it wait
 _CONNECT_SECONDS = 10.0
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")

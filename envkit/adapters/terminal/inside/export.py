@@ -100,6 +100,8 @@ class Patterns:
     def __init__(self, patterns: list[str]) -> None:
         self._segments: list[list[_Segment]] = []
         for pattern in patterns:
+            if ".." in pattern.split("/"):  # would leave the workspace: matches nothing
+                continue
             row: list[_Segment] = []
             for part in pattern.split("/"):
                 name = part.encode("utf-8", "surrogateescape")

@@ -165,8 +165,12 @@ def _choose(exercise: Exercise, level: str, rng: Random) -> list[Bug]:
     """Easy: where the symptom is. Medium: a call away from it. Hard: one here, one there."""
     core = [bug for bug in exercise.bugs if bug.module == "core"]
     helpers = [bug for bug in exercise.bugs if bug.module == "helpers"]
-    pools = {"easy": [core], "medium": [helpers], "hard": [core, helpers]}[level]
-    return [rng.choice(pool) for pool in pools]
+    if level == "easy":
+        return [rng.choice(core)]
+    if level == "medium":
+        return [rng.choice(helpers)]
+    first = rng.choice(core)
+    return [first, rng.choice([bug for bug in helpers if bug.name not in first.never_with])]
 
 
 def _hidden(exercise: Exercise, bugs: list[Bug], drawn: Drawn, rng: Random) -> list[Arguments]:

@@ -151,6 +151,7 @@ EXERCISE = Exercise(
             wrong="        return self.entries[key]",
             symptom="keys that are read all the time get dropped",
             expose=_read_then_full,
+            never_with=("drops-newest",),
         ),
         Bug(
             name="write-not-used",
@@ -159,6 +160,7 @@ EXERCISE = Exercise(
             wrong="        self.entries[key] = value",
             symptom="keys that were written a moment ago get dropped",
             expose=_written_then_full,
+            never_with=("drops-newest",),
         ),
         Bug(
             name="overwrite-drops",
@@ -167,6 +169,7 @@ EXERCISE = Exercise(
             wrong="if len(self.entries) >= self.capacity:",
             symptom="changing a value makes another key disappear",
             expose=_overwritten,
+            never_with=("drops-newest",),
         ),
         Bug(
             name="drops-newest",

@@ -25,6 +25,7 @@ class Bug:
     wrong: str
     symptom: str  # what a user would report
     expose: Callable[[Random, Drawn], Arguments]  # arguments on which the fault always shows
+    never_with: tuple[str, ...] = ()  # faults beside which one of the two would not show
 
 
 @dataclass(frozen=True, slots=True)

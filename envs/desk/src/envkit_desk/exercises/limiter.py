@@ -151,6 +151,7 @@ EXERCISE = Exercise(
             wrong="$recent(sum(passed.values(), []), second - WINDOW)",
             symptom="one busy $client blocks all the others",
             expose=_crowd,
+            never_with=("one-too-many",),
         ),
     ),
 )

@@ -154,6 +154,7 @@ EXERCISE = Exercise(
             wrong=IN_WAVES,
             symptom="some $things come later than they should",
             expose=_freed_early,
+            never_with=("first-only",),
         ),
         Bug(
             name="only-needed",

@@ -137,6 +137,7 @@ EXERCISE = Exercise(
             wrong="if number == 0:",
             symptom="$items without a numeral come out as empty text",
             expose=_not_positive,
+            never_with=("highest",),
         ),
         Bug(
             name="forty",

@@ -1,0 +1,4 @@
+"""`envkit doctor`."""
+from __future__ import annotations
+def doctor() -> None:
+    """X."""

@@ -1,0 +1,1 @@
+"""Guards that read and never run a world: structure now, leaks later."""

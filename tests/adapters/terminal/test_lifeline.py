@@ -1,0 +1,348 @@
+"""However a runner dies, what it made goes; and nobody else's does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from envkit.adapters.terminal import lifeline, owner
+from envkit.adapters.terminal.docker import DockerBackend
+from envkit.adapters.terminal.pool import Pool, open_pool
+from envkit.adapters.terminal.sandbox import SandboxSpec
+from envkit.errors import MissingError, SandboxLost, SandboxUnavailable, UsageError
+
+RUNNER = """
+import asyncio, sys
+from envkit.adapters.terminal.pool import open_pool
+from envkit.adapters.terminal.sandbox import SandboxSpec
+
+async def main(backend):
+    pool = await open_pool(backend, size=2)
+    print("open", flush=True)
+    async with pool.lease(SandboxSpec(), pack="p", group="g") as box:
+        await box.start("setsid sleep 600")
+        print("running", flush=True)
+        await box.shell("sleep 600", timeout=600)
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+@contextlib.contextmanager
+def runner(backend):
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUNNER, backend], stdout=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def leftovers(pid):
+    """Containers, control groups and processes that name this runner as their owner."""
+    found = [str(one) for one in Path("/sys/fs/cgroup").glob(f"**/envkit/*_{pid}_*")]
+    docker = pytest.importorskip("docker")
+    with contextlib.suppress(docker.errors.DockerException):
+        client = docker.from_env()
+        for one in client.api.containers(all=True, filters={"label": owner.LABEL}):
+            if f"/{pid}/" in one["Labels"][owner.LABEL]:
+                found.append(one["Id"])
+        client.close()
+    return found
+
+
+def gone_within(pid, seconds):
+    deadline = time.monotonic() + seconds
+    while leftovers(pid):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def backend_or_skip(name):
+    async def look():
+        async with await open_pool(name):
+            pass
+
+    try:
+        asyncio.run(look())
+    except MissingError as problem:
+        pytest.skip(str(problem))
+
+
+@pytest.mark.docker
+def test_docker_runner_killed_while_running():
+    backend_or_skip("docker")
+    with runner("docker") as process:
+        assert process.stdout.readline() == b"open\n"
+        assert process.stdout.readline() == b"running\n"
+        assert leftovers(process.pid)
+        process.kill()
+        process.wait()
+        assert gone_within(process.pid, 5)
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("delay", [0.0, 0.03, 0.08, 0.15, 0.25])
+def test_docker_runner_killed_while_creating(delay):
+    backend_or_skip("docker")
+    with runner("docker") as process:
+        assert process.stdout.readline() == b"open\n"
+        time.sleep(delay)
+        process.kill()
+        process.wait()
+        time.sleep(1)  # a creation under way may only now turn into a container
+        assert gone_within(process.pid, 4)
+        time.sleep(1)
+        assert not leftovers(process.pid)
+
+
+@pytest.mark.docker
+def test_docker_lifeline_alone_is_enough_while_running():
+    """Even without its reaper: the keeper ends with its standard input."""
+    backend_or_skip("docker")
+    with runner("docker") as process:
+        process.stdout.readline()
+        process.stdout.readline()
+        for reaper in _children(process.pid, "reaper.py"):
+            os.kill(reaper, signal.SIGKILL)
+        process.kill()
+        process.wait()
+        assert gone_within(process.pid, 5)
+
+
+@pytest.mark.bubblewrap
+def test_bubblewrap_runner_killed():
+    backend_or_skip("bubblewrap")
+    with runner("bubblewrap") as process:
+        process.stdout.readline()
+        process.stdout.readline()
+        sandboxes = _children(process.pid, "bwrap")
+        assert sandboxes
+        process.kill()
+        process.wait()
+        deadline = time.monotonic() + 5
+        while any(Path(f"/proc/{pid}").exists() for pid in sandboxes):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert gone_within(process.pid, 5)
+
+
+def _children(parent, word):
+    found, known = [], {parent}
+    for entry in sorted(Path("/proc").glob("[0-9]*"), key=lambda one: int(one.name)):
+        with contextlib.suppress(OSError):
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[1]) in known:
+                known.add(int(entry.name))
+                if word in (entry / "cmdline").read_text():
+                    found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.docker
+def test_clean_removes_dead_owners_containers_only():
+    backend_or_skip("docker")
+    docker = pytest.importorskip("docker")
+    client = docker.from_env()
+    me = owner.me()
+    dead = "/".join([*me.split("/")[:2], "999999", "1"])
+    elsewhere = "/".join(["another-boot", *me.split("/")[1:]])
+    made = {}
+    try:
+        for name, labels in {
+            "dead": {owner.LABEL: dead},
+            "mine": {owner.LABEL: me},
+            "elsewhere": {owner.LABEL: elsewhere},
+            "stranger": {},
+        }.items():
+            image = client.images.list()[0].id
+            made[name] = client.containers.create(image, "true", labels=labels)
+        removed = lifeline.clean()
+        assert made["dead"].id in removed
+        left = {one.id for one in client.containers.list(all=True)}
+        assert {name for name, one in made.items() if one.id in left} == {
+            "mine",
+            "elsewhere",
+            "stranger",
+        }
+    finally:
+        for one in made.values():
+            with contextlib.suppress(docker.errors.NotFound):
+                one.remove(force=True)
+        client.close()
+
+
+@pytest.mark.docker
+async def test_closing_a_pool_leaves_no_container_and_no_process():
+    try:
+        pool = await open_pool("docker", size=2)
+    except MissingError as problem:
+        pytest.skip(str(problem))
+    async with pool.lease(SandboxSpec(), pack="p", group="1") as box:
+        await box.start("sleep 600")
+    async with pool.lease(SandboxSpec(), pack="p", group="2") as lost:
+        await pool.aclose()
+        with pytest.raises(SandboxLost):
+            await lost.shell("echo", timeout=5)
+    assert leftovers(os.getpid()) == []
+    assert _children(os.getpid(), "reaper.py") == []
+    with pytest.raises(SandboxUnavailable):
+        async with pool.lease(SandboxSpec(), pack="p", group="3"):
+            pass
+
+
+@pytest.mark.bubblewrap
+async def test_bubblewrap_leaves_nothing_on_the_host(tmp_path):
+    try:
+        pool = await open_pool("bubblewrap", size=2)
+    except MissingError as problem:
+        pytest.skip(str(problem))
+    before = time.time()
+    async with pool, pool.lease(SandboxSpec(), pack="p", group="1") as box:
+        await box.shell(
+            "for d in / /tmp /var/tmp /workspace /dev/shm /usr /etc; do"
+            " cp /bin/bash $d/envkit-probe; chmod 6755 $d/envkit-probe; done",
+            timeout=20,
+        )
+        uids = {os.stat(f"/proc/{pid}").st_uid for pid in _children(os.getpid(), "sleep")}
+        assert 0 not in uids
+    for folder in ("/", "/tmp", "/var/tmp", "/dev/shm", "/usr", "/etc"):
+        for path in Path(folder).iterdir():
+            with contextlib.suppress(OSError):
+                facts = path.lstat()
+                if facts.st_ctime >= before:
+                    assert not (stat.S_ISREG(facts.st_mode) and facts.st_mode & 0o6000), path
+            assert path.name != "envkit-probe"
+    assert leftovers(os.getpid()) == []
+
+
+@pytest.mark.bubblewrap
+async def test_bubblewrap_never_runs_as_root_on_the_host():
+    try:
+        pool = await open_pool("bubblewrap", size=1)
+    except MissingError as problem:
+        pytest.skip(str(problem))
+    async with pool, pool.lease(SandboxSpec(), pack="p", group="1") as box:
+        await box.start("exec sleep 611")
+        await asyncio.sleep(0.2)
+        inside = [pid for pid in _children(os.getpid(), "bwrap")]
+        inside += [pid for pid in _children(os.getpid(), "611")]
+        uids = {Path(f"/proc/{pid}").stat().st_uid for pid in inside}
+        real = {_real_uid(pid) for pid in inside}
+        assert len(inside) >= 2
+        assert 0 not in real, uids
+
+
+def _real_uid(pid):
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("Uid:"):
+            return int(line.split()[1])
+    raise AssertionError(pid)
+
+
+@pytest.mark.docker
+async def test_missing_image_says_so():
+    try:
+        pool = await open_pool("docker")
+    except MissingError as problem:
+        pytest.skip(str(problem))
+    async with pool:
+        with pytest.raises(MissingError, match="image 'no/such:image' is not on this machine"):
+            async with pool.lease(SandboxSpec(image="no/such:image"), pack="p", group="g"):
+                pass
+        with pytest.raises(MissingError, match="runtime 'nope'"):
+            async with pool.lease(SandboxSpec(runtime="nope"), pack="p", group="g"):
+                pass
+        with pytest.raises(UsageError, match="memory_mb=100"):
+            async with pool.lease(SandboxSpec(memory_mb=100), pack="p", group="g"):
+                pass
+
+
+async def test_missing_engines_are_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingError, match="no container engine answers.*bwrap is not installed"):
+        await open_pool("auto")
+    with pytest.raises(UsageError):
+        await open_pool("host")
+
+
+class Engine(threading.Thread):
+    """A door to the real engine that can be slammed: what a client sees when the engine stops."""
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self.server = socket.socket(socket.AF_UNIX)
+        self.server.bind(str(path))
+        self.server.listen(64)
+        self.pairs = []
+        self.start()
+
+    def run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self.server.accept()
+                far = socket.socket(socket.AF_UNIX)
+                far.connect("/var/run/docker.sock")
+                self.pairs += [near, far]
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self.pump, args=(one, other), daemon=True).start()
+
+    def pump(self, one, other):
+        with contextlib.suppress(OSError):
+            while data := one.recv(65_536):
+                other.sendall(data)
+        with contextlib.suppress(OSError):
+            other.shutdown(socket.SHUT_WR)
+
+    def stop(self):
+        self.server.close()
+        for one in self.pairs:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+
+@pytest.mark.docker
+async def test_an_engine_that_stops_loses_open_leases_and_refuses_new_ones(tmp_path, monkeypatch):
+    if not os.access("/var/run/docker.sock", os.W_OK):
+        pytest.skip("no engine socket to stand in front of")
+    door = tmp_path / "engine.sock"
+    engine = await asyncio.to_thread(Engine, door)
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{door}")
+    pool = Pool(await DockerBackend.connect(), size=1)
+    try:
+        async with pool.lease(SandboxSpec(), pack="p", group="1") as box:
+            running = asyncio.create_task(box.shell("sleep 60", timeout=60))
+            await asyncio.sleep(0.2)
+            await asyncio.to_thread(engine.stop)
+            door.unlink()
+            with pytest.raises(SandboxLost):
+                await asyncio.wait_for(running, 5)
+        with pytest.raises(SandboxUnavailable):
+            async with pool.lease(SandboxSpec(), pack="p", group="2"):
+                pass
+    finally:
+        await asyncio.wait_for(pool.aclose(), 20)
+    deadline = time.monotonic() + 5
+    while leftovers(os.getpid()) and time.monotonic() < deadline:
+        await asyncio.sleep(0.1)
+    monkeypatch.delenv("DOCKER_HOST")
+    assert leftovers(os.getpid()) == []
