@@ -55,7 +55,8 @@ class Toolbox:
         entry = self._tools.get(asked.name)
         if entry is None:
             names = ", ".join(sorted(self._tools))
-            return ToolResult(f"There is no tool {asked.name[:80]!r}. Tools: {names}", error=True)
+            unknown = f"There is no tool {asked.name[:80]!r}. Tools: {names}"
+            return ToolResult(clip(unknown, limit), error=True)
         tool, handler = entry
         try:
             result = handler(**tool.check(asked.arguments))

@@ -101,12 +101,12 @@ class Evidence:
         if isinstance(text, Malformed):
             return text
         try:
-            rows = list(csv.reader(io.StringIO(text), delimiter=delimiter, strict=True))
+            rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter, strict=True) if row]
         except csv.Error as refused:
             return Malformed(name, f"not CSV: {refused}")
         if not rows:
             return Malformed(name, "empty")
-        header, *body = [row for row in rows if row]
+        header, *body = rows
         if len(set(header)) != len(header):
             return Malformed(name, "two columns of one name")
         if any(len(row) != len(header) for row in body):

@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from envkit.data.message import Image
 from envkit.errors import DeclarationError
@@ -42,6 +41,7 @@ class Tool:
     description: str
     parameters: Mapping[str, Any]  # a JSON schema of type object
     model: type[BaseModel] = field(repr=False, compare=False)
+    fields: Mapping[str, str] = field(repr=False, compare=False)  # the model's names to the function's
 
     def schema(self) -> dict[str, Any]:
         """The entry of a chat-completions request's `tools`."""
@@ -60,7 +60,8 @@ class Tool:
             checked = self.model.__pydantic_validator__.validate_python(dict(arguments))
         except ValidationError as error:
             raise BadArguments(_explain(self.name, error)) from None
-        return dict(checked.__dict__)
+        values: dict[str, Any] = checked.__dict__
+        return {name: values[field] for field, name in self.fields.items()}
 
 
 def tool(function: F) -> F:
@@ -85,16 +86,19 @@ def tool_of(function: Callable[..., Any], name: str | None = None) -> Tool:
     except NameError as error:
         raise DeclarationError(f"tool {name!r}: {error}; its hints must be importable names") from error
     fields: dict[str, Any] = {}
-    for parameter in list(inspect.signature(function).parameters.values()):
+    names: dict[str, str] = {}
+    for number, parameter in enumerate(inspect.signature(function).parameters.values()):
         if parameter.name == "self":
             continue
         if parameter.name not in hints or parameter.kind in _VARIADIC:
             raise DeclarationError(f"tool {name!r}: parameter {parameter.name!r} needs a type hint of its own")
         default = ... if parameter.default is parameter.empty else parameter.default
-        note = FieldInfo(default=default, description=notes.get(parameter.name))
-        fields[parameter.name] = (hints[parameter.name], note)
+        # an alias, because a parameter may well be called `copy` or `json`, as methods of a model are
+        note = Field(default, alias=parameter.name, description=notes.get(parameter.name))
+        fields[f"p{number}"] = (hints[parameter.name], note)
+        names[f"p{number}"] = parameter.name
     model = create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
-    return Tool(name, description, _trim(model.model_json_schema()), model)
+    return Tool(name, description, _trim(model.model_json_schema()), model, names)
 
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)

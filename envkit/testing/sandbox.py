@@ -1,13 +1,13 @@
 """What every terminal sandbox must do, as a suite to inherit.
 
     class TestMine(SandboxConformance):
-        @pytest.fixture
+        @pytest_asyncio.fixture(scope="class", loop_scope="class")
         async def pool(self):
-            pool = await open_my_pool()
-            yield pool
-            await pool.aclose()
+            async with await open_my_pool() as pool:
+                yield pool
 
-It needs pytest-asyncio in auto mode. Programs inside are bash, coreutils and python3.
+It needs pytest-asyncio; one pool serves the class, so that slots are reused as in a run. Programs
+inside are bash, coreutils and python3.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from envkit.adapters.terminal.inside.walls import refused_numbers
 from envkit.adapters.terminal.sandbox import (
@@ -51,19 +52,22 @@ async def _alive(box: Sandbox) -> None:
     assert await _out(box, "echo alive") == "alive"
 
 
+@pytest.mark.asyncio(loop_scope="class")
 class SandboxConformance:
     """Inherit, give a `pool` fixture, and every `test_*` runs against it."""
 
-    @pytest.fixture
+    @pytest_asyncio.fixture(scope="class", loop_scope="class")
     async def pool(self) -> AsyncIterator[SandboxPool]:
-        """Override: a pool that is closed after the test."""
+        """Override: a pool that is closed after the class."""
         raise NotImplementedError
         yield
 
-    @pytest.fixture
-    async def box(self, pool: SandboxPool) -> AsyncIterator[Sandbox]:
+    @pytest_asyncio.fixture(loop_scope="class")
+    async def box(
+        self, pool: SandboxPool, request: pytest.FixtureRequest
+    ) -> AsyncIterator[Sandbox]:
         """One small leased sandbox."""
-        async with pool.lease(_SMALL, pack="conformance", group="one") as leased:
+        async with pool.lease(_SMALL, pack="suite", group=request.node.name) as leased:
             yield leased
 
     # --- run ------------------------------------------------------------------------------------
@@ -576,7 +580,8 @@ print(broken)
     @pytest.mark.parametrize("channel", CHANNELS, ids=[one.name for one in CHANNELS])
     async def test_reset_carries_nothing(self, pool: SandboxPool, channel: Channel) -> None:
         async def episode(number: int, *scripts: str) -> str:
-            async with pool.lease(_SMALL, pack="bits", group=f"{number}") as box:
+            group = f"{channel.name} {number}"
+            async with pool.lease(_SMALL, pack="bits", group=group) as box:
                 return [(await box.shell(one, timeout=30)).stdout.decode() for one in scripts][-1]
 
         before = await episode(1, channel.look)
@@ -604,7 +609,7 @@ print(broken)
 
     async def test_lease_can_be_cancelled_at_any_moment(self, pool: SandboxPool) -> None:
         async def episode(number: int) -> None:
-            async with pool.lease(_SMALL, pack="a", group=f"{number}") as box:
+            async with pool.lease(_SMALL, pack="a", group=f"step {number}") as box:
                 await box.shell("echo", timeout=10)
 
         for step in range(8):

@@ -96,6 +96,7 @@ class ChatServer:
         self.requests: list[dict[str, Any]] = []  # bodies, in the order of arrival
         self.headers: list[dict[str, str]] = []
         self.connections: set[tuple[str, int]] = set()  # the clients' ends
+        self.arrived = threading.Event()  # the first request
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
         config = uvicorn.Config(
@@ -138,6 +139,7 @@ class ChatServer:
             self.headers.append(dict(request.headers))
             assert request.client is not None
             self.connections.add((request.client.host, request.client.port))
+            self.arrived.set()
             reply = self._next(body)
             await asyncio.sleep(reply.wait)
             return _response(reply)

@@ -332,9 +332,9 @@ async def test_an_endless_body_is_not_read_to_its_end(chat, serve, monkeypatch):
 
 
 async def test_a_trickle_has_an_end(chat, serve):
-    _, policy, _ = await serve([chat.Reply(b" ", endless=True, pause=0.05)], timeout=0.2)
-    with pytest.raises(PolicyFailed, match=r"over 0\.4 seconds"):
-        await asyncio.wait_for(policy(user("go")), 10)
+    _, policy, _ = await serve([chat.Reply(b" ", endless=True, pause=0.05)], timeout=1.0)
+    with pytest.raises(PolicyFailed, match=r"over 2 seconds"):
+        await asyncio.wait_for(policy(user("go")), 30)
 
 
 async def test_a_compressed_body_is_bounded_by_what_it_unpacks_to(chat, serve):
@@ -393,9 +393,9 @@ async def test_a_connection_that_always_closes_is_infrastructure(chat, serve):
 
 async def test_silence_is_retried_and_then_infrastructure(chat, serve):
     slow = chat.Reply(b"{}", wait=30)
-    _, policy, _ = await serve([slow, chat.says("ok")], timeout=0.3, retries=1)
+    _, policy, _ = await serve([slow, chat.says("ok")], timeout=1.0, retries=1)
     assert (await policy(user("hi"))).text == "ok"
-    _, policy, _ = await serve([slow], timeout=0.3, retries=0)
+    _, policy, _ = await serve([slow], timeout=1.0, retries=0)
     with pytest.raises(PolicyFailed, match="timed out"):
         await policy(user("hi"))
 
@@ -586,8 +586,7 @@ async def test_episodes_share_connections_and_nothing_else(chat, serve):
 async def test_a_cancelled_turn_leaves_no_trace(chat, serve):
     server, policy, _ = await serve([chat.Reply(b"{}", wait=30), chat.says("ok")])
     turn = asyncio.create_task(policy(user("hi")))
-    await asyncio.sleep(0.5)
-    assert server.requests
+    assert await asyncio.to_thread(server.arrived.wait, 30)
     turn.cancel()
     with pytest.raises(asyncio.CancelledError):
         await turn

@@ -577,6 +577,7 @@ POISON = {
     "a list in itself": loop(),
     "an object in itself": wide_loop(),
     "shared twice, 200 deep": nested(200, lambda value: [value, value]),
+    "shared twice, 60 deep": nested(60, lambda value: [value, value]),
     "surrogates": "\ud800" * 100_000,
     "case folding": "\u0390" * 1_000_000,
     "combining marks": "e" + "\u0301" * 1_000_000,

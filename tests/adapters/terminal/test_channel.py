@@ -126,7 +126,7 @@ async def test_answers_under_way_do_not_disturb_a_reset():
         await task
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.binary(max_size=60), max_size=6), st.booleans())
 def test_garbage_never_hangs_and_never_escapes(pieces, multiplexed):
     async def go():
@@ -149,7 +149,7 @@ _json = st.recursive(
 _names = "status late seconds split dropped running job found problem".split()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(st.sampled_from(_names), _json), st.binary(max_size=8))
 def test_answers_of_any_shape_are_data_or_loss(fields, body):
     async def go():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import pytest_asyncio
 
 from envkit.adapters.terminal.pool import open_pool
 from envkit.errors import MissingError
@@ -18,7 +19,7 @@ async def _pool(backend):
 
 @pytest.mark.docker
 class TestDocker(SandboxConformance):
-    @pytest.fixture
+    @pytest_asyncio.fixture(scope="class", loop_scope="class")
     async def pool(self):
         async with await _pool("docker") as pool:
             yield pool
@@ -26,7 +27,7 @@ class TestDocker(SandboxConformance):
 
 @pytest.mark.bubblewrap
 class TestBubblewrap(SandboxConformance):
-    @pytest.fixture
+    @pytest_asyncio.fixture(scope="class", loop_scope="class")
     async def pool(self):
         async with await _pool("bubblewrap") as pool:
             yield pool
