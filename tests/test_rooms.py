@@ -82,7 +82,7 @@ def lingering(request, tmp_path) -> Iterator[tuple[subprocess.Popen, Path, Path]
     flag.touch()
     out = tmp_path / "run"
     process = subprocess.Popen(
-        [sys.executable, "-m", "envkit.cli", "rollout", SPEC, "--policy", f"script:{WORLDS / 'linger.py'}",
+        [sys.executable, "-c", "from envkit.cli import main; main()", "rollout", SPEC, "--policy", f"script:{WORLDS / 'linger.py'}",
          "--tasks", "1", "--backend", request.param, "--out", str(out), "--json"],
         env={**os.environ, "LINGER_FLAG": str(flag)}, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -91,9 +91,9 @@ def lingering(request, tmp_path) -> Iterator[tuple[subprocess.Popen, Path, Path]
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "the episode never began"
         time.sleep(0.05)
-    yield process, out, flag
-    flag.unlink(missing_ok=True)
-    process.wait(timeout=60)
+    with process:
+        yield process, out, flag
+        flag.unlink(missing_ok=True)
 
 
 def containers_of(pids: set[int]) -> set[int]:
@@ -124,7 +124,9 @@ def test_nobody_but_the_judge_holds_the_secret(lingering):
     assert len(others) >= 2, "the sandbox's processes are among those scanned"
     for pid in others:
         assert not holds(pid, needles), f"{pid}: {command_of(pid)[:200]}"
-    for pid in others - {process.pid}:
+    sandboxed = {pid for pid in others if elsewhere(pid)}
+    assert sandboxed, "some of them live on a file system of their own"
+    for pid in sandboxed:
         assert not files_with(secret, Path(f"/proc/{pid}/root")), f"a file that {pid} can see"
     flag.unlink()
     stdout, _ = process.communicate(timeout=60)
@@ -135,6 +137,14 @@ def test_nobody_but_the_judge_holds_the_secret(lingering):
     assert not any(needle in recorded for needle in needles)
     sealed = (out / "sealed" / "verdicts.jsonl").read_bytes()
     assert secret in sealed, "control: the judge's own notes quote it"
+
+
+def elsewhere(pid: int) -> bool:
+    """Whether a process's root is not the host's."""
+    try:
+        return not os.path.samefile(f"/proc/{pid}/root/", "/")
+    except OSError:
+        return False
 
 
 def files_with(secret: bytes, root: Path) -> list[str]:

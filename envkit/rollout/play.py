@@ -66,6 +66,7 @@ class _Notes:
     opened: float = 0.0
     policy: float = 0.0
     turns: int = 0
+    stopped: str = ""  # why the policy went no further, in its own words
     messages: list[dict[str, Any]] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
 
@@ -76,6 +77,12 @@ class _Notes:
             if seat != SEAT:
                 chat["seat"] = seat
             self.messages.append(chat)
+
+    def said(self, seat: str, action: Action) -> None:
+        """Append what a policy answered; its thinking is kept beside it, under the name that servers give it."""
+        self.see(seat, (Message("assistant", action.text, action.calls),))
+        if action.thinking:
+            self.messages[-1]["reasoning_content"] = action.thinking
 
 
 async def play(stage: Stage, work: Work, attempt: int) -> Episode:
@@ -109,7 +116,8 @@ async def _perform(stage: Stage, work: Work, ticket: Ticket, trial: Trial, notes
         return await trial.judge()
     except TrialInvalid as invalid:
         return invalid.invalid
-    except PolicyStopped:
+    except PolicyStopped as stopped:
+        notes.stopped = str(stopped)
         await trial.stop()
         return await trial.judge()
     except PolicyFailed as error:
@@ -139,14 +147,10 @@ async def _take_turns(
         notes.policy += time.monotonic() - asked
         notes.turns += 1
         for seat, action in actions.items():
-            notes.see(seat, (_said(action),))
+            notes.said(seat, action)
         for seat, step in (await trial.step_seats(actions)).items():
             shown[seat] = step.observation
             notes.see(seat, step.observation.messages)
-
-
-def _said(action: Action) -> Message:
-    return Message("assistant", action.text, action.calls)
 
 
 def _undrawn(stage: Stage, work: Work, why: str) -> Episode:
@@ -191,7 +195,7 @@ def _episode(
         seats=score.seats if score else {},
         checks={name: check.value for name, check in score.checks.items()} if score else {},
         invalid=invalid.reason if invalid else None,
-        detail=invalid.detail if invalid else "",
+        detail=invalid.detail if invalid else notes.stopped,
         blame=invalid.blame if invalid else trial.blame,
         findings=tuple(_finding(finding) for finding in trial.findings),
         evidence=hashlib.sha256(trial.evidence.model_dump_json().encode()).hexdigest(),

@@ -76,6 +76,10 @@ class PolicySource(Protocol):
         """A policy for one seat of one episode."""
         ...
 
+    async def aclose(self) -> None:
+        """Let go of what all its policies share; the runner calls it last."""
+        ...
+
 
 class Scripted:
     """A policy that plays a script in the judge (the oracle, a near-miss)."""
@@ -124,6 +128,9 @@ class _Source:
     async def variants(self, judge: Judge, split: str, index: int) -> tuple[str | None, ...]:
         """One episode."""
         return (None,)
+
+    async def aclose(self) -> None:
+        """Nothing is shared."""
 
 
 class Oracle(_Source):

@@ -108,6 +108,7 @@ class Runner:
         """Open the judge, the record and the host. Raises EnvkitError where one does not open."""
         settings = self._settings
         async with AsyncExitStack() as opening:
+            opening.push_async_callback(self._source.aclose)
             watchdog = await opening.enter_async_context(Watchdog())
             host = await opening.enter_async_context(Host(HostSettings(settings.backend, settings.concurrency)))
             judge = await opening.enter_async_context(Judge(self._resolved.spec, self._judge_settings()))

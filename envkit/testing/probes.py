@@ -83,7 +83,9 @@ CHANNELS = (
         "touch -d 2001-01-01 /workspace /tmp /var/tmp /dev/shm; chmod 700 /workspace",
         python(_FOLDERS),
     ),
-    Channel("SysV shared memory, queues, semaphores", python(_SYSV), "cat /proc/sysvipc/*", real=False),
+    Channel(
+        "SysV shared memory, queues, semaphores", python(_SYSV), "cat /proc/sysvipc/*", real=False
+    ),
     Channel("POSIX message queues", python(_QUEUE), "ls -A /dev/mqueue 2>/dev/null", real=False),
     Channel(
         "inode numbers",
@@ -100,7 +102,9 @@ CHANNELS = (
         "cat /proc/net/tcp /proc/net/dev; grep -A1 ^Tcp: /proc/net/snmp",
     ),
     Channel("keyring", python(_KEY), python(_KEYS) + "; cat /proc/keys 2>&1 | wc -l", real=False),
-    Channel("environment", "export MARK=1", "echo $MARK; cat /proc/self/environ | tr '\\0' '\\n' | sort"),
+    Channel(
+        "environment", "export MARK=1", "echo $MARK; cat /proc/self/environ | tr '\\0' '\\n' | sort"
+    ),
     Channel(
         "control groups",
         "head -c 30000000 /dev/zero > /tmp/big; rm /tmp/big",
@@ -119,7 +123,11 @@ CHANNELS = (
         real=False,
     ),
     Channel("PTY numbers", python(_PTYS), python("import os; print(os.ttyname(os.openpty()[1]))")),
-    Channel("shell state", "ulimit -n 77; umask 077; f() { :; }; x=1", "ulimit -n; umask; declare -F; echo $x"),
+    Channel(
+        "shell state",
+        "ulimit -n 77; umask 077; f() { :; }; x=1",
+        "ulimit -n; umask; declare -F; echo $x",
+    ),
     Channel("file locks", python(_LOCK), python(_LOCKED)),
     Channel(
         "access times",

@@ -37,6 +37,9 @@ class Acting:
     async def variants(self, judge, split, index):
         return (None,)
 
+    async def aclose(self):
+        pass
+
     async def open(self, casting):
         turn = -1
 

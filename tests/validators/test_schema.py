@@ -152,7 +152,7 @@ def test_long_names_do_not_multiply():
         "minProperties": 1,
         "additionalProperties": {"items": {"type": "integer"}},
     }
-    seen = {"k" * 500_000: [1] * 200_000}
+    seen = {"k" * 5_000_000: [1] * 200_000}
     assert matches_schema(seen, schema).passed
 
 
@@ -198,7 +198,7 @@ SCHEMAS = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(VALUES, SCHEMAS)
 def test_it_agrees_with_the_reference_implementation(value, schema):
     jsonschema = pytest.importorskip("jsonschema", reason="the oracle is optional")

@@ -81,6 +81,8 @@ def test_reasons_name_row_and_column():
         == "row [2], column name: saw 'eve', expected 'bob'"
     )
     assert table_equal(seen, ROWS, key=("name",)).reason == "row ['bob']: missing"
+    twice = [{**ROWS[0], "due": 2.5}] * 2
+    assert table_equal(twice, ROWS, key=("id",)).reason.startswith("two rows with the same key")
     short = table("id,name\n1,ann\n2,bob\n")
     assert table_equal(short, ROWS).reason == "row 0: missing columns ['due'], more columns []"
 

@@ -39,8 +39,16 @@ _PASSWD = (
     "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
 )
 _GROUP = f"root:x:0:\nagent:x:{AGENT_UID}:\nnogroup:x:65534:\n"
-_ETC = ("alternatives", "debian_version", "ld.so.cache", "localtime", "magic", "mime.types",
-        "os-release", "terminfo")
+_ETC = (
+    "alternatives",
+    "debian_version",
+    "ld.so.cache",
+    "localtime",
+    "magic",
+    "mime.types",
+    "os-release",
+    "terminfo",
+)
 _TOP = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _SIX_SECONDS = 6.0
 _UNBOUNDED = (
@@ -71,7 +79,7 @@ class BubblewrapBackend:
         bwrap = shutil.which("bwrap")
         if bwrap is None:
             raise MissingError("bwrap is not installed; apt install bubblewrap")
-        if not Path(_COMMAND[0]).exists():
+        if not await asyncio.to_thread(Path(_COMMAND[0]).exists):
             raise MissingError(f"{_COMMAND[0]} is not installed; apt install python3")
         return cls(bwrap)
 
@@ -131,27 +139,29 @@ class BubblewrapSlot:
     async def start(
         self, bwrap: str, spec: SandboxSpec, config: dict[str, Any], root: Path, *, bounded: bool
     ) -> None:
-        """Start bwrap, put it under its limits, and connect the channel; nothing runs inside yet."""
+        """Start bwrap under its limits and connect the channel; nothing runs inside yet."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         files = [_pipe_holding(text.encode()) for text in (_PASSWD, _GROUP)]
         argv = [*_LAUNCHER, bwrap, *_arguments(config, root, files), *_COMMAND]
-        user: dict[str, Any] = {}
+        nothing: dict[str, str] = {}
+        uid = None
         if os.getuid() == 0:
             uid, self._claim = _claim_uid()
-            user = {"user": uid, "group": uid, "extra_groups": []}
         try:
             # In this thread: bwrap dies with the thread that started it.
-            self._process = subprocess.Popen(  # noqa: ASYNC220, S603
+            self._process = subprocess.Popen(  # noqa: ASYNC220
                 argv,
-                stdin=theirs,
-                stdout=theirs,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
                 stderr=subprocess.PIPE,
                 pass_fds=files,
                 start_new_session=True,
-                env={},
+                env=nothing,
                 cwd="/",
-                **user,
+                user=uid,
+                group=uid,
+                extra_groups=None if uid is None else [],
             )
         finally:
             theirs.close()
@@ -226,18 +236,7 @@ def _arguments(config: dict[str, Any], root: Path, files: list[int]) -> list[str
         f" --cap-drop ALL --clearenv --hostname sandbox --uid {AGENT_UID} --gid {AGENT_UID}"
         " --setenv PATH /usr/bin:/usr/sbin:/bin:/sbin --setenv LANG C.UTF-8"
     ).split()
-    arguments += ["--ro-bind", str(root / "usr"), "/usr"]
-    for name in _TOP:
-        top = root / name
-        if top.is_symlink():
-            arguments += ["--symlink", os.readlink(top), f"/{name}"]
-        elif top.is_dir():
-            arguments += ["--ro-bind", str(top), f"/{name}"]
-    for folder in _hidden(root):
-        arguments += ["--tmpfs", folder, "--remount-ro", folder]
-    arguments += "--perms 0755 --dir /etc --perms 0755 --dir /var".split()
-    for name in _ETC:
-        arguments += ["--ro-bind-try", str(root / "etc" / name), f"/etc/{name}"]
+    arguments += _system(root)
     for descriptor, name in zip(files, ("passwd", "group"), strict=True):
         arguments += ["--perms", "0444", "--ro-bind-data", str(descriptor), f"/etc/{name}"]
     arguments += "--proc /proc --dev /dev --dir /var/tmp".split()
@@ -251,7 +250,26 @@ def _arguments(config: dict[str, Any], root: Path, files: list[int]) -> list[str
     return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", WORKSPACE, "--"]
 
 
+def _system(root: Path) -> list[str]:
+    """The programs, read-only: /usr without what is local to this machine, and a little of /etc."""
+    arguments = ["--ro-bind", str(root / "usr"), "/usr"]
+    for name in _TOP:
+        top = root / name
+        if top.is_symlink():
+            arguments += ["--symlink", str(top.readlink()), f"/{name}"]
+        elif top.is_dir():
+            arguments += ["--ro-bind", str(top), f"/{name}"]
+    for folder in _hidden(root):
+        arguments += ["--tmpfs", folder, "--remount-ro", folder]
+    arguments += "--perms 0755 --dir /etc --perms 0755 --dir /var".split()
+    for name in _ETC:
+        arguments += ["--ro-bind-try", str(root / "etc" / name), f"/etc/{name}"]
+    return arguments
+
+
 def _hidden(root: Path) -> list[str]:
     """What is in /usr but not the distribution's: local software, installed Python packages."""
     patterns = ("usr/local", "usr/lib/python3*/dist-packages", "usr/lib/python3*/site-packages")
-    return sorted("/" + str(found.relative_to(root)) for one in patterns for found in root.glob(one))
+    return sorted(
+        "/" + str(found.relative_to(root)) for one in patterns for found in root.glob(one)
+    )

@@ -94,11 +94,11 @@ class Channel(asyncio.Protocol):
         self.lost = f"{reason} ({said[-1][:300]})" if said else reason
         if self._transport is not None:
             self._transport.abort()
-        waiting = [asked.answer for asked in self._asked.values()]
+        waiting: list[asyncio.Future[Any]] = [asked.answer for asked in self._asked.values()]
         self._asked.clear()
         for future in [*waiting, *([self._hello] if self._hello else [])]:
             if not future.done():
-                cast("asyncio.Future[Any]", future).set_exception(self._error())
+                future.set_exception(self._error())
         if self.on_lost is not None:
             self.on_lost()
 
@@ -139,9 +139,8 @@ class Channel(asyncio.Protocol):
         self._write(struct.pack(">II", len(text), len(body)) + text + body)
 
     def _write(self, data: bytes) -> None:
-        if self.lost is not None:
+        if self.lost is not None or self._transport is None:
             raise self._error()
-        assert self._transport is not None
         self._transport.write(data)
 
     # --- hearing --------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import os
+import secrets
 import socket
 import ssl
 import time
@@ -75,11 +76,15 @@ class DockerBackend:
         config = configuration(spec, "keeper")
         image = await self.image(spec.image)
         if spec.runtime is not None and spec.runtime not in self._runtimes:
-            raise MissingError(f"the engine knows no runtime {spec.runtime!r}; install and register it")
+            raise MissingError(
+                f"the engine knows no runtime {spec.runtime!r}; install and register it"
+            )
+        settings = self._settings(spec, image, config)
         async with self._limit:
-            slot = await self._create(spec, image, config)
+            # Named before it exists, so that whatever is interrupted can be removed.
+            slot = DockerSlot(self, f"envkit-{os.getpid()}-{secrets.token_hex(6)}", config)
             try:
-                hello = await self._start(slot, image)
+                hello = await self._start(slot, image, settings)
                 slot.notes = check_hello(hello, config)
             except BaseException:
                 await slot.destroy()
@@ -91,21 +96,17 @@ class DockerBackend:
         """Close the connections to the engine."""
         await asyncio.to_thread(self.client.close)
 
-    async def _create(self, spec: SandboxSpec, image: str, config: dict[str, Any]) -> DockerSlot:
-        settings = self._settings(spec, image, config)
-
-        def create() -> str:
-            api = self.client.api
-            return str(api.create_container_from_config(settings)["Id"])
-
-        name = await self._call(create)
-        return DockerSlot(self, name, config)
-
-    async def _start(self, slot: DockerSlot, image: str) -> dict[str, Any]:
-        api = self.client.api
+    async def _start(
+        self, slot: DockerSlot, image: str, settings: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Attach before the start, so that no byte is lost; then send the payload."""
+        api: Any = self.client.api
         attach = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
         try:
-            ours = await self._call(lambda: _own_socket(api.attach_socket(slot.name, params=attach)))
+            await self._call(lambda: api.create_container_from_config(settings, slot.name))
+            ours = await self._call(
+                lambda: _own_socket(api.attach_socket(slot.name, params=attach))
+            )
             loop = asyncio.get_running_loop()
             await loop.create_connection(lambda: slot.channel, sock=ours)
             await self._call(lambda: api.start(slot.name))
@@ -173,8 +174,12 @@ class DockerBackend:
         if any("name=apparmor" in option for option in self._options):
             security.append("apparmor=unconfined")  # its profile forbids mount, seccomp refuses it
         memory = spec.memory_mb << 20
-        tmpfs = {path: f"size={size},mode={mode},exec" for path, size, mode in config["mounts"]
-                 if path != "/dev/shm"}  # noqa: S108 - ShmSize
+        sizes = {path: size for path, size, _ in config["mounts"]}
+        tmpfs = {
+            path: f"size={size},mode={mode},exec"
+            for path, size, mode in config["mounts"]
+            if path != "/dev/shm"  # noqa: S108 - it has a setting of its own
+        }
         tmpfs[config["workspace"]] += f",uid={config['uid']},gid={config['uid']}"
         host = {
             "AutoRemove": True,
@@ -189,7 +194,7 @@ class DockerBackend:
             "ReadonlyRootfs": True,
             "LogConfig": {"Type": "none", "Config": {}},
             "IpcMode": "private",
-            "ShmSize": dict((path, size) for path, size, _ in config["mounts"])["/dev/shm"],  # noqa: S108
+            "ShmSize": sizes["/dev/shm"],  # noqa: S108 - the mount point
             "Tmpfs": tmpfs,
             "Ulimits": [
                 {"Name": "nofile", "Soft": 4096, "Hard": 4096},
@@ -231,7 +236,7 @@ class DockerBackend:
 
 
 def _own_socket(wrapped: Any) -> socket.socket:
-    """The plain socket in docker-py's wrapper, as ours alone: the wrapper and its reply are closed."""
+    """The socket in docker-py's wrapper, as ours alone: the wrapper and its reply are closed."""
     raw = getattr(wrapped, "_sock", wrapped)
     if not isinstance(raw, socket.socket) or isinstance(raw, ssl.SSLSocket):
         raise SandboxUnavailable("the engine's transport gives no plain socket; use a unix socket")

@@ -25,7 +25,7 @@ class Lifeline:
         """Start the reaper unless it runs, before anything is made that it would remove."""
         self._users += 1
         if self._process is None or self._process.poll() is not None:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and file
+            self._process = subprocess.Popen(
                 [sys.executable, "-I", reaper.__file__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
@@ -38,7 +38,7 @@ class Lifeline:
             self.tell(owner=[pid, reaper.started(pid), label])
         self.tell(docker=docker)
 
-    def tell(self, **facts: Any) -> None:  # noqa: ANN401 - any JSON
+    def tell(self, **facts: Any) -> None:
         """Add to what the reaper knows. A reaper that somebody killed is done without."""
         if self._process is not None and self._process.stdin is not None:
             with contextlib.suppress(OSError):

@@ -38,7 +38,7 @@ class Machine:
         *,
         most: int = 0,
         seconds: float = 2 * _GRACE,
-        **fields: Any,  # noqa: ANN401 - whatever JSON the action takes
+        **fields: Any,
     ) -> tuple[Header, bytes]:
         if self._over:
             raise SandboxLost("the lease on this sandbox is over")
@@ -69,7 +69,7 @@ class Machine:
             await self._ask("write", bytes(body), files=batch, limit=0)
 
     async def read(self, path: str, *, limit: int) -> bytes:
-        """A regular file's bytes. Raises FileProblem where it is missing, no file, or over `limit`."""
+        """A regular file's bytes. FileProblem where it is missing, no file, or over `limit`."""
         if limit > _MOST_READ:
             raise FileProblem(f"at most {_MOST_READ} bytes can be read at once")
         _, data = await self._ask("read", path=path, limit=limit, most=limit + _SLACK)
@@ -90,7 +90,7 @@ class Machine:
         stdin: bytes = b"",
         cwd: str = WORKSPACE,
         env: Mapping[str, str] | None = None,
-        timeout: float,  # noqa: ASYNC109 - kept inside the sandbox, where the process is
+        timeout: float,
         limit: int = 65_536,
     ) -> Completed:
         """One process as the agent's user, outside the persistent shell."""
@@ -111,7 +111,7 @@ class Machine:
         self,
         command: str,
         *,
-        timeout: float,  # noqa: ASYNC109 - kept inside the sandbox, where the process is
+        timeout: float,
         limit: int = 65_536,
     ) -> Completed:
         """One command in the persistent bash; its cwd, variables and functions stay."""
@@ -141,8 +141,9 @@ class Machine:
 
     async def poll(self, job: int, *, wait: float = 0.0, limit: int = 65_536) -> JobState:
         """What a job printed since the last poll; waits up to `wait` seconds for more."""
-        fields = {"job": job, "wait": wait, "limit": limit}
-        header, body = await self._ask("poll", most=limit, seconds=wait + _GRACE, **fields)
+        header, body = await self._ask(
+            "poll", job=job, wait=wait, limit=limit, most=limit, seconds=wait + _GRACE
+        )
         status = header.get("status")
         running = header.get("running") is True
         if not running and type(status) is not int:

@@ -15,7 +15,7 @@ LABEL = "envkit.owner"
 def _here() -> str:
     """This boot and PID namespace: where a pid means something to us."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
+    return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
 
 
 def me() -> str:

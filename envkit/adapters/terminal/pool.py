@@ -26,6 +26,7 @@ from .slots import Backend, Slot
 MOST_USES = 200
 """Leases after which a slot is made anew, whatever its proof says."""
 
+_CLOSED = "this pool of sandboxes is closed"
 _log = logging.getLogger("envkit.terminal")
 _Key = tuple[SandboxSpec, str]
 
@@ -60,7 +61,10 @@ async def open_pool(
     if backend not in ("auto", "docker", "bubblewrap"):
         raise UsageError(f"backend {backend!r} is unknown; use auto, docker or bubblewrap")
     missing = []
-    for name, connect in (("docker", DockerBackend.connect), ("bubblewrap", BubblewrapBackend.connect)):
+    for name, connect in (
+        ("docker", DockerBackend.connect),
+        ("bubblewrap", BubblewrapBackend.connect),
+    ):
         if backend in ("auto", name):
             try:
                 return Pool(await connect(), size=size)
@@ -142,7 +146,7 @@ class Pool:
     async def _take(self, key: _Key, group: str) -> _Place:
         while True:
             if self._closed:
-                raise SandboxUnavailable("this pool of sandboxes is closed")
+                raise SandboxUnavailable(_CLOSED)
             place = self._pick(key, group)
             if place is not None:
                 return place
@@ -176,10 +180,18 @@ class Pool:
     # --- making and cleaning --------------------------------------------------------------------
 
     def _begin(self, key: _Key, groups: set[str], work: Coroutine[Any, Any, _Place]) -> _Coming:
-        coming = _Coming(key, groups, asyncio.create_task(work))
+        coming = _Coming(key, groups, asyncio.create_task(self._finish(work)))
         self._coming.add(coming)
         coming.task.add_done_callback(lambda _: self._arrive(coming))
         return coming
+
+    async def _finish(self, work: Coroutine[Any, Any, _Place]) -> _Place:
+        """A place nobody may have any more is removed before anybody gets it."""
+        place = await work
+        if self._closed:
+            await place.slot.destroy()
+            raise SandboxUnavailable(_CLOSED)
+        return place
 
     def _arrive(self, coming: _Coming) -> None:
         """A place is ready, or failed: nobody's place becomes idle."""
@@ -189,7 +201,8 @@ class Pool:
         coming.claimed = True
         problem = coming.task.exception()
         if problem is not None:
-            _log.warning("a sandbox could not be made ready: %s", problem)
+            if not self._closed:
+                _log.warning("a sandbox could not be made ready: %s", problem)
         elif self._closed:
             self._do(coming.task.result().slot.destroy())
         else:
@@ -215,8 +228,9 @@ class Pool:
 
     def _spare(self, key: _Key) -> None:
         """Make one more in the background, unless one is there or there is no room."""
-        there = [*self._idle, *(one for one in self._coming if not one.claimed)]
-        if len(there) < self._size and not any(one.key == key for one in there):
+        there = [one.key for one in self._idle]
+        there += [one.key for one in self._coming if not one.claimed]
+        if len(there) < self._size and key not in there:
             self._begin(key, set(), self._make(key))
 
     async def _clean(self, place: _Place) -> _Place:

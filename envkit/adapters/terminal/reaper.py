@@ -106,20 +106,20 @@ def sweep_processes(watch: Watch) -> bool:
                 os.kill(pid, signal.SIGKILL)
     for folder in watch.folders:
         with contextlib.suppress(OSError):
-            for pid in Path(folder, "cgroup.procs").read_text().split():
-                os.kill(int(pid), signal.SIGKILL)
+            for inside in Path(folder, "cgroup.procs").read_text().split():
+                os.kill(int(inside), signal.SIGKILL)
         with contextlib.suppress(OSError):
-            os.rmdir(folder)
+            Path(folder).rmdir()
     return found
 
 
-def _engine() -> Any:  # noqa: ANN401 - docker is imported only when a runner has died
+def _engine() -> Any:
     import docker
 
     return docker.from_env(timeout=20)
 
 
-def remove_containers(client: Any, labels: list[str]) -> bool:  # noqa: ANN401 - see above
+def remove_containers(client: Any, labels: list[str]) -> bool:
     """Remove the containers that carry a label; whether there was one."""
     found = client.api.containers(all=True, filters={"label": labels})
     with ThreadPoolExecutor(4) as threads:
@@ -127,7 +127,7 @@ def remove_containers(client: Any, labels: list[str]) -> bool:  # noqa: ANN401 -
     return bool(found)
 
 
-def _remove(client: Any, name: str) -> None:  # noqa: ANN401 - see above
+def _remove(client: Any, name: str) -> None:
     import docker
 
     with contextlib.suppress(docker.errors.APIError):  # gone, or going

@@ -106,7 +106,9 @@ def check_hello(hello: Header, config: dict[str, Any]) -> tuple[str, ...]:
         "Seccomp": "2",
     }
     wrong = [name for name, value in wanted.items() if proof.get(name) != value]
-    wrong += [path for path, size, _ in config["mounts"] if not _sized(proof.get("free"), path, size)]
+    wrong += [
+        path for path, size, _ in config["mounts"] if not _sized(proof.get("free"), path, size)
+    ]
     if wrong:
         raise SandboxUnavailable(f"a new sandbox is not clean: wrong {', '.join(wrong)}")
     return tuple(str(note) for note in notes)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from envkit.data.message import Action, Observation
 from envkit.data.strict import scrub
 from envkit.errors import MissingError
-from envkit.judge.client import Judge, Ticket
+from envkit.judge.client import Judge
 from envkit.rollout.openai.answer import CallIds, read_answer
 from envkit.rollout.openai.context import Context, Entry
 from envkit.rollout.openai.refusal import Circumstances, Refused, blame
@@ -40,7 +40,7 @@ class OpenAIChat:
         sampling = self.settings.model_dump(mode="json", include=kept)
         return {"name": self.name, "model": self.model, "base_url": self.settings.place, **sampling}
 
-    async def variants(self, judge: Judge, ticket: Ticket) -> tuple[str | None, ...]:
+    async def variants(self, judge: Judge, split: str, index: int) -> tuple[str | None, ...]:
         """One episode per task."""
         return (None,)
 

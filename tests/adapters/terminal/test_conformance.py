@@ -20,7 +20,8 @@ async def _pool(backend):
 @pytest.mark.docker
 class TestDocker(SandboxConformance):
     @pytest_asyncio.fixture(scope="class", loop_scope="class")
-    async def pool(self):
+    @classmethod
+    async def pool(cls):
         async with await _pool("docker") as pool:
             yield pool
 
@@ -28,6 +29,7 @@ class TestDocker(SandboxConformance):
 @pytest.mark.bubblewrap
 class TestBubblewrap(SandboxConformance):
     @pytest_asyncio.fixture(scope="class", loop_scope="class")
-    async def pool(self):
+    @classmethod
+    async def pool(cls):
         async with await _pool("bubblewrap") as pool:
             yield pool

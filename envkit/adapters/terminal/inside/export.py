@@ -148,7 +148,8 @@ class Patterns:
     def _closed(self, states: set[tuple[int, int]]) -> _States:
         """`**` also stands for no segment at all."""
         closed = set(states)
-        for number, at in states:
+        for number, begun in states:
+            at = begun
             while self._at(number, at) == _DEEP:
                 at += 1
                 closed.add((number, at))
@@ -211,19 +212,30 @@ class Walk:
         if self._entries > self._caps.entries:
             raise _Full
         if stat.S_ISDIR(facts.st_mode):
-            if deeper and len(stack) >= min(self._caps.depth, _MOST_DEPTH):
-                self._note(path, "oversize", f"deeper than {self._caps.depth}")
-            elif deeper:
-                with self._refusing(path):
-                    below = os.open(name, _FLAGS | os.O_DIRECTORY, dir_fd=folder)
-                    self._enter(stack, below, path + b"/", states)
-        elif stat.S_ISLNK(facts.st_mode) and (wanted or deeper):
+            if deeper:
+                self._descend(stack, folder, path, states)
+        elif stat.S_ISLNK(facts.st_mode) and deeper:
             self._note(path, "refused", "a symbolic link")
-        elif wanted and not stat.S_ISREG(facts.st_mode):
-            self._note(path, "refused", "not a regular file")
-        elif wanted and facts.st_nlink != 1:
-            self._note(path, "refused", "more than one link")
         elif wanted:
+            self._judge(folder, name, path, facts)
+
+    def _descend(self, stack: list[Any], folder: int, path: bytes, states: _States) -> None:
+        if len(stack) >= min(self._caps.depth, _MOST_DEPTH):
+            self._note(path, "oversize", f"deeper than {self._caps.depth}")
+            return
+        with self._refusing(path):
+            name = path.rpartition(b"/")[2]
+            below = os.open(name, _FLAGS | os.O_DIRECTORY, dir_fd=folder)
+            self._enter(stack, below, path + b"/", states)
+
+    def _judge(self, folder: int, name: bytes, path: bytes, facts: os.stat_result) -> None:
+        if stat.S_ISLNK(facts.st_mode):
+            self._note(path, "refused", "a symbolic link")
+        elif not stat.S_ISREG(facts.st_mode):
+            self._note(path, "refused", "not a regular file")
+        elif facts.st_nlink != 1:
+            self._note(path, "refused", "more than one link")
+        else:
             self._take(folder, name, path, facts.st_size)
 
     def _take(self, folder: int, name: bytes, path: bytes, size: int) -> None:

@@ -95,14 +95,15 @@ def _prepare(config: dict[str, Any]) -> str:
 
 def _name_agent(config: dict[str, Any]) -> None:
     """Give the agent's user id a name, where the image has none for it."""
+    uid, home = config["uid"], config["workspace"]
     rows = {
-        "/etc/passwd": f"agent:x:{config['uid']}:{config['uid']}::{config['workspace']}:/bin/bash\n",
-        "/etc/group": f"agent:x:{config['uid']}:\n",
+        "/etc/passwd": f"agent:x:{uid}:{uid}::{home}:/bin/bash\n",
+        "/etc/group": f"agent:x:{uid}:\n",
     }
     for path, row in rows.items():
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             text = file.read()
-        if f":{config['uid']}:" in text:
+        if f":{uid}:" in text:
             continue
         copy = "/tmp/" + os.path.basename(path)
         with open(copy, "w", encoding="utf-8", errors="surrogateescape") as file:

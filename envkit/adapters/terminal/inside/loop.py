@@ -165,7 +165,10 @@ class Drain:
         self.heard: Callable[[], None] | None = None
         self._loop, self._descriptor = loop, descriptor
         os.set_blocking(descriptor, False)
-        loop.watch(descriptor, self._read)
+        loop.watch(descriptor, self._pump)
+
+    def _pump(self) -> None:
+        self._read()
 
     def _read(self) -> int:
         try:

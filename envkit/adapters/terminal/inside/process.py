@@ -24,6 +24,16 @@ class Agent(NamedTuple):
     home: str
 
 
+class Program(NamedTuple):
+    """What to start, and where."""
+
+    argv: list[str]
+    cwd: str
+    environment: dict[str, str] = {}  # noqa: RUF012 - added to the agent's, never changed
+    fallback: str = ""  # where it starts if `cwd` cannot be entered (any more)
+    terminal: bool = False  # its descriptor 0 is a PTY that becomes its controlling terminal
+
+
 class Seen(NamedTuple):
     """One process as /proc shows it."""
 
@@ -51,28 +61,17 @@ def _reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
-def spawn(
-    agent: Agent,
-    argv: list[str],
-    descriptors: dict[int, int],
-    *,
-    cwd: str,
-    environment: dict[str, str] | None = None,
-    fallback: str = "",
-    terminal: bool = False,
-) -> int:
-    """Start `argv` in a session of its own, with `descriptors` (number inside: ours); its pid.
-
-    `fallback` is where it starts if `cwd` cannot be entered (any more).
-    """
+def spawn(agent: Agent, program: Program, descriptors: dict[int, int]) -> int:
+    """Start a program in its own session, with `descriptors` (number inside: ours); its pid."""
     pid = os.fork()
     if pid == 0:
         try:
-            _dress(agent, descriptors, terminal)
-            _enter(cwd, fallback)
-            os.execvpe(argv[0], argv, {**agent.environment, **(environment or {})})  # noqa: S606
+            _dress(agent, descriptors, program.terminal)
+            _enter(program)
+            environment = {**agent.environment, **program.environment}
+            os.execvpe(program.argv[0], program.argv, environment)  # noqa: S606 - no shell wanted
         except BaseException as problem:  # noqa: BLE001 - a forked child must never return
-            _give_up(argv, problem)
+            _give_up(program.argv[0], problem)
     return pid
 
 
@@ -94,20 +93,20 @@ def _dress(agent: Agent, descriptors: dict[int, int], terminal: bool) -> None:
     os.umask(0o022)
 
 
-def _enter(cwd: str, fallback: str) -> None:
+def _enter(program: Program) -> None:
     try:
-        os.chdir(cwd)
+        os.chdir(program.cwd)
     except OSError:
-        if not fallback:
+        if not program.fallback:
             raise
-        os.chdir(fallback)
+        os.chdir(program.fallback)
 
 
-def _give_up(argv: list[str], problem: BaseException) -> NoReturn:
+def _give_up(name: str, problem: BaseException) -> NoReturn:
     """Say what went wrong where the program's errors would go; statuses as a shell gives them."""
     text = problem.strerror if isinstance(problem, OSError) else str(problem)
     with contextlib.suppress(OSError):
-        os.write(2, f"{argv[0]}: {text}\n".encode("utf-8", "replace"))
+        os.write(2, f"{name}: {text}\n".encode("utf-8", "replace"))
     os._exit(127 if isinstance(problem, FileNotFoundError) else 126)
 
 

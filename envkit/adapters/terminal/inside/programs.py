@@ -7,10 +7,10 @@ import os
 import struct
 import termios
 import time
-from typing import Callable
+from typing import Callable, NamedTuple
 
 from .loop import Drain, Feed, Loop, Output, Timer
-from .process import Agent, kill_session, spawn
+from .process import Agent, Program, kill_session, spawn
 
 Done = Callable[["int | None", bytes, bytes, int, bool, float], None]
 """Called with status, stdout, stderr, bytes dropped, timed out, seconds."""
@@ -18,21 +18,19 @@ Done = Callable[["int | None", bytes, bytes, int, bool, float], None]
 _JOB_OUTPUT = 1 << 18
 
 
+class Budget(NamedTuple):
+    """What one program gets, and how much it may say."""
+
+    stdin: bytes
+    timeout: float  # seconds
+    limit: int  # bytes kept of each stream
+
+
 class OneShot:
     """A program with its own session, pipes and deadline; it ends when its first process does."""
 
     def __init__(
-        self,
-        loop: Loop,
-        agent: Agent,
-        argv: list[str],
-        *,
-        stdin: bytes,
-        cwd: str,
-        environment: dict[str, str],
-        timeout: float,
-        limit: int,
-        done: Done,
+        self, loop: Loop, agent: Agent, program: Program, budget: Budget, done: Done
     ) -> None:
         self._loop, self._done, self._late = loop, done, False
         self._begun = time.monotonic()
@@ -41,7 +39,7 @@ class OneShot:
         erred, errs = os.pipe2(os.O_CLOEXEC)
         try:
             inside = {0: reader, 1: says, 2: errs}
-            self._pid = spawn(agent, argv, inside, cwd=cwd, environment=environment)
+            self._pid = spawn(agent, program, inside)
         except OSError:
             for descriptor in (writer, heard, erred):
                 os.close(descriptor)
@@ -50,9 +48,9 @@ class OneShot:
             for descriptor in (reader, says, errs):
                 os.close(descriptor)
         self._feed = Feed(loop, writer, last=True)
-        self._feed.send(stdin)
-        self._drains = [Drain(loop, fd, Output(limit)) for fd in (heard, erred)]
-        self._timer = loop.later(timeout, self.stop)
+        self._feed.send(budget.stdin)
+        self._drains = [Drain(loop, fd, Output(budget.limit)) for fd in (heard, erred)]
+        self._timer = loop.later(budget.timeout, self.stop)
         loop.on_end(self._pid, self._ended)
 
     def stop(self) -> None:
@@ -133,7 +131,7 @@ def _on_pipes(agent: Agent, argv: list[str], cwd: str) -> tuple[int, int, int]:
     reader, writer = os.pipe2(os.O_CLOEXEC)
     heard, says = os.pipe2(os.O_CLOEXEC)
     try:
-        pid = spawn(agent, argv, {0: reader, 1: says, 2: says}, cwd=cwd)
+        pid = spawn(agent, Program(argv, cwd), {0: reader, 1: says, 2: says})
     except OSError:
         os.close(writer)
         os.close(heard)
@@ -154,7 +152,7 @@ def _on_terminal(
             os.fchown(slave, agent.uid, agent.uid)
         look = {"TERM": "xterm-256color", "LINES": str(size[0]), "COLUMNS": str(size[1])}
         inside = {0: slave, 1: slave, 2: slave}
-        pid = spawn(agent, argv, inside, cwd=cwd, environment=look, terminal=True)
+        pid = spawn(agent, Program(argv, cwd, look, terminal=True), inside)
         return pid, os.dup(master), master
     except OSError:
         os.close(master)

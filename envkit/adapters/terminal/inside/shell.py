@@ -12,7 +12,7 @@ import time
 from typing import Callable
 
 from .loop import CHUNK, Drain, Loop, Output, Timer
-from .process import Agent, kill_command, kill_session, spawn, ticks
+from .process import Agent, Program, kill_command, kill_session, spawn, ticks
 
 _TEXT, _CALLS, _REPORTS = 61, 63, 62  # descriptor numbers inside bash
 _DRIVER = f"""
@@ -73,7 +73,7 @@ class Shell:
             self._replace()
 
     def stop(self) -> None:
-        """Stop the command that runs: its processes at once, the shell itself if that is not enough."""
+        """Stop the command that runs: its processes first, then the shell that holds them."""
         if self._done is None:
             return
         self._late = True
@@ -100,7 +100,8 @@ class Shell:
         argv = ["bash", "--noprofile", "--norc", "-c", _DRIVER, "bash"]
         try:
             cwd = self._cwd.decode("utf-8", "surrogateescape")
-            self._pid = spawn(self._agent, argv, inside, cwd=cwd, fallback=self._agent.home)
+            program = Program(argv, cwd, fallback=self._agent.home)
+            self._pid = spawn(self._agent, program, inside)
         finally:
             for descriptor in (calls, reports, says, null):
                 os.close(descriptor)

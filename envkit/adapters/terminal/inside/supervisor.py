@@ -15,8 +15,8 @@ from typing import Any, Callable, NoReturn
 
 from . import export, files
 from .loop import CHUNK, Drain, Loop, Output
-from .process import Agent, become, complain, kill, kill_all
-from .programs import Job, OneShot
+from .process import Agent, Program, become, complain, kill, kill_all
+from .programs import Budget, Job, OneShot
 from .shell import Shell
 
 RESET = 75  # the exit status that asks the keeper for a new room
@@ -104,13 +104,9 @@ class Supervisor:
         one = OneShot(
             self._loop,
             self._agent,
-            ask["argv"],
-            stdin=body,
-            cwd=os.path.join(self._agent.home, ask["cwd"]),
-            environment=ask["env"],
-            timeout=ask["timeout"],
-            limit=ask["limit"],
-            done=done,
+            Program(ask["argv"], os.path.join(self._agent.home, ask["cwd"]), ask["env"]),
+            Budget(body, ask["timeout"], ask["limit"]),
+            done,
         )
         self._cancels[number] = one.stop
 

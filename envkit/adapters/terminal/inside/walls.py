@@ -31,7 +31,7 @@ def _check(result: int, what: str) -> int:
 
 
 def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
-    """Mount `kind` on `target`, as mount(2) does. Raises OSError."""
+    """Mount a file system of `kind` on `target`; flags as in the manual. Raises OSError."""
     arguments = (source.encode(), target.encode(), kind.encode(), flags, data.encode())
     _check(_libc.mount(*arguments[:3], ctypes.c_ulong(flags), arguments[4]), f"mount {target}")
 

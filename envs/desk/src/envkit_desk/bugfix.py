@@ -9,7 +9,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any, ClassVar, Literal
 
-from envkit_validators import returns
+from envkit_validators import Slot, returns
 from pydantic import BaseModel
 
 from envkit import Config, Env, Evidence, Grading, Limits, Score, Script, Task, Terminal, call, say
@@ -46,6 +46,10 @@ SECOND = (
         "toolbox",
     ),
 )
+
+
+SLOT = Slot(seconds=2.0, batch=True)
+"""One process for all calls: they tell nothing of each other, and it knows no expected value."""
 
 
 class Level(Config):
@@ -126,6 +130,7 @@ class BugFix(Env[Gold]):
             path_of(drawn, "core").removeprefix("src/"),
             drawn["main"],
             [(arguments, exercise.reference(drawn, *arguments)) for arguments in hidden],
+            slot=SLOT,
         )
         return Score.all(right=right)
 

@@ -169,7 +169,8 @@ class Outage:
             self._fail([rng.choice(self.hosts["gateway"]), *callers[1:], culprit], fallback)
         for host in rng.sample(others, rng.randint(5, 9)):
             for _ in range(rng.randint(1, 2)):
-                self._fail([*self._path_to(host), host], rng.choice(_all_but(others, {host})))
+                path = _all_but(self._path_to(host), {culprit})  # it complains of nobody
+                self._fail([*path, host], rng.choice(_all_but(others, {host})))
         neighbours = _all_but(self.hosts[self._service[culprit]], {culprit})
         harmless = [*rng.sample(neighbours, 2), *rng.sample(_all_but(others, {*neighbours}), 16)]
         louder = rng.randint(1, 12)  # drawn, so that the culprit's rank among the loud says little

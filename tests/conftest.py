@@ -14,7 +14,7 @@ import pytest
 def chat() -> ModuleType:
     """The module `chat_server`: under --import-mode=importlib a test can't import its neighbour."""
     place = spec_from_file_location(
-        "envkit_tests_chat_server", Path(__file__).with_name("chat_server.py")
+        "envkit_tests_chat_server", Path(__file__).parent / "rollout" / "chat_server.py"
     )
     assert place is not None
     assert place.loader is not None

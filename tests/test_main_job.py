@@ -1,0 +1,187 @@
+"""The main job on real sandboxes: what a stranger would run, and what happens when it is killed."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+WORLDS = Path(__file__).parent / "worlds"
+SHELL = f"file:{WORLDS / 'secret_shell.py'}:SecretShell"
+BACKENDS = [
+    pytest.param("docker", marks=pytest.mark.docker),
+    pytest.param("bubblewrap", marks=pytest.mark.bubblewrap),
+]
+ENVKIT = [sys.executable, "-c", "import sys; from envkit.cli import main; sys.exit(main())"]
+
+
+def rollout(spec: str, policy: str, out: Path, *flags: str, env: dict[str, str] | None = None) -> dict:
+    done = subprocess.run(
+        [*ENVKIT, "rollout", spec, "--policy", policy, "--out", str(out), "--json", *flags],
+        capture_output=True, text=True, timeout=110, env={**os.environ, **(env or {})}, check=False,
+    )  # fmt: skip
+    assert done.stdout, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("env", ["logdesk", "bugfix"])
+def test_desk_is_solved_by_the_oracle_and_by_nobody_else(env, backend, tmp_path):
+    flags = ("--tasks", "4", "--concurrency", "4", "--backend", backend)
+    oracle = rollout(f"desk/{env}", "oracle", tmp_path / "oracle", *flags)
+    assert (oracle["success_rate"], oracle["invalid"]) == (1.0, 0)
+    noop = rollout(f"desk/{env}", "noop", tmp_path / "noop", *flags)
+    assert (noop["reward_mean"], noop["invalid"]) == (0.0, 0)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_model_plays_the_same_pack_over_http(chat, backend, tmp_path):
+    """A chat-completions server on loopback plays logdesk as a competent model would, through the real client."""
+
+    def answer(body: dict) -> object:
+        """One request's reply, from the conversation alone, so that episodes may interleave."""
+        results = [message["content"] for message in body["messages"] if message["role"] == "tool"]
+        if not results:
+            return chat.says(None, [chat.asks("shell_run", "{broken")])
+        if len(results) == 1:
+            assert "not a JSON object" in results[0]
+            command = "grep -rhi panic . | head -n 1"
+            return chat.says("Looking.", [chat.asks("shell_run", {"command": command}, "call-2")])
+        if len(results) == 2:
+            host = re.search(r"[a-z]+-[a-z0-9-]+", results[1])
+            command = f"printf '%s\\n' '{host[0] if host else '?'}' > answer.txt"
+            return chat.says("", [chat.asks("shell_run", {"command": command}, "call-3")])
+        return chat.says("Done.")
+
+    with chat.ChatServer(answer) as server:
+        done = rollout(
+            "desk/logdesk", "openai:test-model", tmp_path / "run", "--tasks", "3", "--backend", backend,
+            "--base-url", server.url, "--price", "1:2", env={"OPENAI_API_KEY": "k"},
+        )  # fmt: skip
+        assert {tool["function"]["name"] for tool in server.requests[0]["tools"]} >= {"shell_run", "submit"}
+    assert (done["episodes"], done["invalid"]) == (3, 0)
+    episodes = [json.loads(line) for line in (tmp_path / "run" / "episodes.jsonl").read_text().splitlines()]
+    for episode in episodes:
+        assert episode["ending"] == "answer"
+        assert episode["tokens"] == {"prompt": 400, "completion": 40, "cost": pytest.approx(480e-6)}
+        assert [m["role"] for m in episode["messages"]].count("tool") == 3
+
+
+def family(pid: int) -> set[int]:
+    """A process and its descendants; the reaper is among them until its parent dies."""
+    found, todo = {pid}, [pid]
+    while todo:
+        for children in Path(f"/proc/{todo.pop()}/task").glob("*/children"):
+            new = {int(child) for child in children.read_text().split()}
+            todo += new - found
+            found |= new
+    return found
+
+
+def left_of(pids: set[int]) -> list[str]:
+    """What a dead run could leave: its processes (but zombies) and containers that carry one of their pids."""
+    left = []
+    for pid in pids:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if state != "Z":
+            left.append(f"process {pid}: {command[:100]}")
+    listed = subprocess.run(
+        ["docker", "ps", "-a", "--filter", "label=envkit.owner", "--format", '{{.ID}} {{.Label "envkit.owner"}}'],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    for line in listed.stdout.splitlines():
+        container, owner = line.split(maxsplit=1)
+        if any(str(pid) in re.findall(r"\d+", owner) for pid in pids):
+            left.append(f"container {container} of {owner}")
+    return left
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_killed_run_leaves_nothing_and_resumes_whole(backend, tmp_path):
+    out = tmp_path / "run"
+    command = [*ENVKIT, "rollout", "desk/logdesk", "--policy", "oracle", "--tasks", "24", "--concurrency", "4"]
+    command += ["--backend", backend, "--out", str(out), "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    record = out / "episodes.jsonl"
+    while not record.exists() or record.read_bytes().count(b"\n") < 5:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    pids = family(process.pid)
+    assert len(pids) >= 4, "the runner, the judge, its workers"
+    assert backend != "docker" or any("container" in one for one in left_of(pids)), "control: something to clean"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    deadline = time.monotonic() + 5
+    while left := left_of(pids):
+        assert time.monotonic() < deadline, f"left after 5 s: {left}"
+        time.sleep(0.1)
+    resumed = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=110, check=True)
+    assert json.loads(resumed.stdout)["success_rate"] == 1.0
+    indices = [json.loads(line)["index"] for line in record.read_text().splitlines()]
+    assert sorted(indices) == list(range(24))
+
+
+SELF_DESTRUCTS = {
+    "kill all": "kill -9 -1",
+    "fork bomb": ":(){ :|:& };:",
+    "fill the disk": "cat /dev/zero > full; cat /dev/zero > /tmp/full",
+    "eat memory": "python3 -c \"x = b'x' * (1 << 34)\"; python3 -c \"x=[b'y'*(1<<20) for _ in range(10000)]\"",
+    "stop everything": "kill -STOP -1",
+    "write to pid 1": "for f in /proc/1/fd/*; do echo FORGED > $f; done; kill -9 1",
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.timeout(300)
+def test_an_agent_that_destroys_its_world_scores_zero_and_is_not_rolled_again(backend, tmp_path):
+    script = tmp_path / "destroy.py"
+    script.write_text(
+        "from envkit import call\n"
+        f"COMMANDS = {list(SELF_DESTRUCTS.values())!r}\n"
+        "def play(task):\n"
+        "    number = int(task.world['shell']['files']['number.txt'])\n"
+        "    yield call('shell_run', command=COMMANDS[number], timeout=10)\n"
+        "    yield call('shell_run', command='echo still here', timeout=5)\n"
+    )
+    world = tmp_path / "numbered.py"
+    world.write_text(
+        (WORLDS / "secret_shell.py").read_text().replace(
+            'world = {"shell": {"readme.txt": "nothing here"}}',
+            'world = {"shell": {"number.txt": str(index)}}',
+        )
+    )
+    out = tmp_path / "run"
+    done = rollout(
+        f"file:{world}:SecretShell", f"script:{script}", out, "--tasks", str(len(SELF_DESTRUCTS)),
+        "--backend", backend, "--concurrency", "2",
+    )  # fmt: skip
+    episodes = [json.loads(line) for line in (out / "episodes.jsonl").read_text().splitlines()]
+    told = [(e["index"], e["reward"], e["attempts"], e["ending"], e["detail"]) for e in episodes]
+    assert done["invalid"] == 0, told
+    assert [(reward, attempts) for _, reward, attempts, _, _ in told] == [(0.0, 1)] * len(SELF_DESTRUCTS), told
+
+
+@pytest.mark.docker
+def test_a_missing_image_is_one_clear_error(tmp_path):
+    world = tmp_path / "elsewhere.py"
+    source = (WORLDS / "secret_shell.py").read_text()
+    world.write_text(source.replace("Terminal()", "Terminal(image='no-such-image:1')"))
+    done = subprocess.run(
+        [*ENVKIT, "rollout", f"file:{world}:SecretShell", "--policy", "noop", "--backend", "docker",
+         "--out", str(tmp_path / "run")],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert "no-such-image:1" in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
