@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import os
 import secrets
 import shutil
@@ -64,9 +63,8 @@ class BubblewrapBackend:
 
     def __init__(self, bwrap: str) -> None:
         self._bwrap = bwrap
-        self._numbers = itertools.count(1)
         self._limit = asyncio.Semaphore(2 * (os.cpu_count() or 1))
-        probe = Group.make(0, SandboxSpec()) if os.getuid() == 0 else None
+        probe = Group.make(SandboxSpec()) if os.getuid() == 0 else None
         if probe is not None:
             probe.remove()
         self._bounded = probe is not None
@@ -90,7 +88,7 @@ class BubblewrapBackend:
         if spec.runtime is not None:
             raise MissingError("bubblewrap takes no runtime; use the docker backend for that")
         async with self._limit:
-            slot = BubblewrapSlot(next(self._numbers))
+            slot = BubblewrapSlot()
             try:
                 await slot.start(self._bwrap, spec, config, root, bounded=self._bounded)
                 slot.channel.send_raw(payload(config))
@@ -127,11 +125,10 @@ def _root(image: str | None) -> Path:
 class BubblewrapSlot:
     """One bwrap process and the namespaces it made."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self) -> None:
         self.channel = Channel(multiplexed=False)
         self.notes: tuple[str, ...] = ()
         self.resets = False
-        self._number = number
         self._process: subprocess.Popen[bytes] | None = None
         self._group: Group | None = None
         self._claim: socket.socket | None = None
@@ -169,7 +166,7 @@ class BubblewrapSlot:
                 os.close(descriptor)
         LIFELINE.tell(process=[self._process.pid, started(self._process.pid)])
         if bounded:
-            self._group = Group.make(self._number, spec)
+            self._group = Group.make(spec)
             if self._group is None:
                 raise OSError("no control group could be made")
             LIFELINE.tell(folders=[str(folder) for folder in self._group.folders])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from .sandbox import SandboxSpec
 _ROOT = Path("/sys/fs/cgroup")
 _PARENT = "envkit"
 _PERIOD = 100_000  # microseconds
+_numbers = itertools.count(1)  # of this process, whatever pools it has
 
 
 def _unified() -> bool:
@@ -44,10 +46,10 @@ class Group:
         self.folders = folders
 
     @classmethod
-    def make(cls, number: int, spec: SandboxSpec) -> Group | None:
+    def make(cls, spec: SandboxSpec) -> Group | None:
         """Folders with `spec`'s limits written; None where we may not."""
         made: list[Path] = []
-        name = f"{owner.me().replace('/', '_')}_{number}"
+        name = f"{owner.me().replace('/', '_')}_{next(_numbers)}"
         try:
             for controller, limits in _limits(spec).items():
                 folder = _ROOT / controller / _PARENT / name

@@ -55,7 +55,6 @@ class DockerBackend:
         """Reach the engine. Raises MissingError where none answers."""
         try:
             import docker
-            from docker.errors import DockerException
         except ImportError:
             raise MissingError("the docker package is not installed; pip install docker") from None
 
@@ -64,11 +63,11 @@ class DockerBackend:
             return client, client.info()
 
         try:
-            return cls(*await asyncio.to_thread(reach))
-        except (DockerException, OSError) as problem:
+            return cls(*await asyncio.to_thread(_in_words, reach))
+        except SandboxUnavailable as problem:
             raise MissingError(
-                f"no container engine answers ({type(problem).__name__}); start Docker or Podman's"
-                " API service, or set DOCKER_HOST"
+                f"no container engine answers ({problem}); start Docker or Podman's API service,"
+                " or set DOCKER_HOST"
             ) from None
 
     async def open(self, spec: SandboxSpec) -> DockerSlot:
@@ -123,18 +122,13 @@ class DockerBackend:
 
     async def _call(self, what: Callable[[], _T]) -> _T:
         """An engine call on a thread. Cancelled, it is waited for: nothing is made unseen."""
-        import docker.errors
-        import requests
-
-        task = asyncio.create_task(asyncio.to_thread(what))
+        task = asyncio.create_task(asyncio.to_thread(_in_words, what))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(SandboxUnavailable):
                 await task
             raise
-        except (docker.errors.DockerException, requests.RequestException, OSError) as problem:
-            raise SandboxUnavailable(f"the container engine: {str(problem)[:300]}") from None
 
     async def image(self, wanted: str | None) -> str:
         """The image to run, once it is known to be here. Raises MissingError."""
@@ -233,6 +227,21 @@ class DockerBackend:
             except APIError:  # a removal is under way
                 pass
             time.sleep(0.02)
+
+
+def _in_words(what: Callable[[], _T]) -> _T:
+    """An engine call whose failure is one line. Raises SandboxUnavailable.
+
+    The client's own exception is let go first: it holds on to sockets.
+    """
+    import docker.errors
+    import requests
+
+    try:
+        return what()
+    except (docker.errors.DockerException, requests.RequestException, OSError) as problem:
+        words = " ".join(str(problem).split())[:300]
+    raise SandboxUnavailable(f"the container engine: {words}")
 
 
 def _own_socket(wrapped: Any) -> socket.socket:

@@ -19,10 +19,12 @@ class Lifeline:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self._users = 0
+        self._users = self._owner = 0
 
     def hold(self, *, docker: bool) -> None:
         """Start the reaper unless it runs, before anything is made that it would remove."""
+        if self._owner != os.getpid():  # a fork has our state but its own life
+            self._owner, self._users, self._process = os.getpid(), 0, None
         self._users += 1
         if self._process is None or self._process.poll() is not None:
             self._process = subprocess.Popen(

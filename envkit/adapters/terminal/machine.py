@@ -13,7 +13,7 @@ from .sandbox import WORKSPACE, Completed, Exported, FileProblem, FreezeCaps, Jo
 
 _GRACE = 15.0  # seconds the host waits beyond a deadline that the supervisor keeps
 _WRITE_CHUNK = 1 << 20
-_MOST_READ = 48 << 20
+_MOST_READ = _MOST_SENT = 48 << 20
 _SLACK = 4_096
 _LOST_ANSWER = "the sandbox is gone: an answer had the wrong shape"
 
@@ -40,6 +40,8 @@ class Machine:
         seconds: float = 2 * _GRACE,
         **fields: Any,
     ) -> tuple[Header, bytes]:
+        if len(body) > _MOST_SENT:
+            raise FileProblem(f"at most {_MOST_SENT} bytes can be sent at once")
         if self._over:
             raise SandboxLost("the lease on this sandbox is over")
         return await self._channel.ask(do, fields, body, most=most, seconds=seconds)

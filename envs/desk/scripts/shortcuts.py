@@ -4,11 +4,13 @@ import gzip
 import hashlib
 import sys
 from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from envkit_desk.logdesk import Level, LogDesk
 
+from envkit import Blob
 from envkit.data.keyed import KeyedRandom
-from envkit.data.task import Blob
 
 
 class Medium(LogDesk):
@@ -23,7 +25,7 @@ class Hard(LogDesk):
     config = Level(level="hard")
 
 
-def read(files):
+def read(files: Mapping[str, Any]) -> list[list[str]]:
     """All lines as [time, host, service, level, request, message], in the order of the files."""
     lines = []
     for path in sorted(files):
@@ -37,12 +39,12 @@ def read(files):
     return lines
 
 
-def most(hosts):
+def most(hosts: Iterable[str]) -> str:
     """The host that occurs most often."""
     return Counter(hosts).most_common(1)[0][0]
 
 
-def guesses(lines):
+def guesses(lines: list[list[str]]) -> dict[str, str]:
     """What each way of guessing says."""
     errors = [line for line in lines if line[3] == "ERROR"]
     said = {"most lines": most(line[1] for line in lines)}
@@ -59,9 +61,10 @@ def guesses(lines):
     return said
 
 
-def _by_request(lines):
+def _by_request(lines: list[list[str]]) -> dict[str, str]:
     failed = {line[4] for line in lines if line[5].startswith("answered 5")}
-    first, spoiled = {}, set()
+    first: dict[str, str] = {}
+    spoiled: set[tuple[str, str]] = set()
     for line in lines:
         if line[3] == "ERROR":
             first.setdefault(line[4], line[1])
@@ -73,11 +76,12 @@ def _by_request(lines):
     }
 
 
-def main():
+def main() -> None:
     """Print the rates for every level."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 300
     for env in (LogDesk, Medium, Hard):
-        hits, answers = Counter(), Counter()
+        hits: Counter[str] = Counter()
+        answers: Counter[str] = Counter()
         for index in range(count):
             key = hashlib.sha256(f"{env.__name__} {index}".encode()).digest()
             task = env.task("train", index, KeyedRandom(key))

@@ -217,7 +217,8 @@ class Feed:
 
     def send(self, data: bytes) -> bool:
         """Queue `data`; false where the reader is gone or too far behind."""
-        if self._descriptor < 0 or len(self._queue) + len(data) > self.MOST:
+        behind = not self._last and len(self._queue) + len(data) > self.MOST
+        if self._descriptor < 0 or behind:
             return False
         self._queue += data
         self._write()

@@ -22,7 +22,7 @@ from .shell import Shell
 RESET = 75  # the exit status that asks the keeper for a new room
 _MOST_FRAME = 64 << 20
 _FILE_SECONDS = 20.0
-_MOST_JOBS = 64
+_MOST_RUNNING, _MOST_JOBS = 64, 512
 _PARKED = 200  # above every descriptor in use
 
 
@@ -136,8 +136,9 @@ class Supervisor:
     # --- jobs -----------------------------------------------------------------------------------
 
     def _start(self, number: int, ask: dict[str, Any], body: bytes) -> None:
-        if len(self._jobs) >= _MOST_JOBS:
-            raise Problem(f"more than {_MOST_JOBS} jobs")
+        running = sum(job.status is None for job in self._jobs.values())
+        if running >= _MOST_RUNNING or len(self._jobs) >= _MOST_JOBS:
+            raise Problem(f"at most {_MOST_RUNNING} jobs at once, and {_MOST_JOBS} in all")
         size = tuple(ask["pty"]) if ask["pty"] else None
         job = Job(self._loop, self._agent, ask["command"], size, self._agent.home)
         name = len(self._jobs) + 1
