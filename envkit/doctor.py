@@ -47,7 +47,7 @@ def sandboxes(checks: list[Check]) -> list[str]:
 
 
 def build_image() -> None:
-    """Build the base image from Debian packages. Raises MissingError where that does not work here."""
+    """Build the base image from Debian packages. Raises MissingError where that fails."""
     script = resources.files("envkit.adapters.terminal").joinpath("build_image.sh")
     bash = shutil.which("bash")
     if bash is None:

@@ -82,7 +82,7 @@ def _medians(runs: list[tuple[float, float]]) -> tuple[float, float]:
 
 
 async def _seconds(tasks: int, steps: int, concurrency: int) -> tuple[float, float]:
-    """A run without its start-up and its ending: on the clock, and of the runner's CPU (the judge has its own)."""
+    """A run without its start-up and ending: on the clock, and of the runner's own CPU."""
     with tempfile.TemporaryDirectory(prefix="envkit-bench-") as folder:
         settings = RunSettings(
             f"file:{WORLDS}:Adder", tasks=tasks, concurrency=concurrency, out=Path(folder, "run")
@@ -97,7 +97,7 @@ async def _seconds(tasks: int, steps: int, concurrency: int) -> tuple[float, flo
 
 
 def _floor(steps: int) -> float:
-    """CPU seconds a step of what no implementation can leave out: the state, both messages, one line."""
+    """CPU seconds a step of what nobody can leave out: state, both messages, one line."""
     table, messages = {"x": 0}, []
     started = time.process_time()
     for _ in range(steps):

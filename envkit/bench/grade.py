@@ -1,4 +1,4 @@
-"""What a verdict costs: split judge and subject slot, against pytest beside the code that it tests."""
+"""What a verdict costs: split judge and subject slot, against pytest beside what it tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from envkit.bench.core import WORLDS
 from envkit.bench.worlds import PROBES, SOLUTION
 from envkit.data.evidence import FrozenEvidence, FrozenItem
 from envkit.data.score import Score
-from envkit.data.spec import EnvSpec
 from envkit.host import Backend
 from envkit.judge.client import Judge, JudgeSettings, Ticket
 from envkit.registry import resolve
@@ -38,16 +37,16 @@ PARTS = ("pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "pygment
 SECONDS = 60.0
 
 
-async def bench_grade(backend: Backend = "auto", *, count: int = 60, peers: int = 20) -> dict[str, Any]:
+async def bench_grade(
+    backend: Backend = "auto", *, count: int = 60, peers: int = 20
+) -> dict[str, Any]:
     """Both sides in turns, one at a time, on warm slots of one backend. Raises MissingError."""
     spec = resolve(f"file:{WORLDS}:Squeeze").spec
     async with Judge(spec, JudgeSettings(backend=backend)) as judge:
         ticket = await judge.draw("train", 0)
         await _grade(judge, ticket)  # opens the slots, warms the workers
         graded = [await _timed(lambda: _grade(judge, ticket)) for _ in range(count)]
-        busy = await _timed(
-            lambda: asyncio.gather(*(_grade(judge, ticket) for _ in range(count)))
-        )
+        busy = await _timed(lambda: asyncio.gather(*(_grade(judge, ticket) for _ in range(count))))
     runner, vendored = _test_runner()
     async with await open_pool(backend, size=2) as pool:
         tested = [await _tested(pool, number, runner, vendored) for number in range(peers + 1)][1:]
@@ -109,7 +108,7 @@ async def _ok(box: Sandbox, *argv: str) -> None:
 
 
 def _test_runner() -> tuple[str, bytes]:
-    """pytest with what it needs, packed from this installation; else the standard library's."""
+    """Pytest with what it needs, packed from this installation; else the standard library's."""
     found = [importlib.util.find_spec(name) for name in PARTS]
     if not all(found):
         return "unittest", b""

@@ -75,7 +75,7 @@ class Squeeze(Env):
         replies = yield [
             SubjectCall(
                 files=files, module="answer.py", function="squeeze", arguments=(text,), batch="all"
-            )  # fmt: skip
+            )
             for text in texts
         ]
         wanted = [" ".join(text.split()) for text in texts]

@@ -1,6 +1,7 @@
-"""The command line. Thin: each command is a module of its own, and imports what it needs when it runs.
+"""The command line. Thin: each command is a module, and imports what it needs when it runs.
 
-Exit status: 0 done, 1 the thing checked fell short, 2 wrong use, 3 the machine lacks something, 130 stopped by Ctrl-C.
+Exit status: 0 done, 1 the thing checked fell short, 2 wrong use, 3 the machine lacks something,
+130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ import typer
 
 from envkit.cli.bench import bench
 from envkit.cli.doctor import doctor
+from envkit.cli.new import new
 from envkit.cli.output import document, listen_to_warnings, say, stdout_for_the_document
 from envkit.cli.packs import list_environments
 from envkit.cli.rollout import rollout
-from envkit.cli.new import new
 from envkit.cli.validate import validate
 from envkit.errors import EnvkitError, MissingError, RecordError, UsageError
 
@@ -84,7 +85,7 @@ def _run(arguments: Sequence[str], *, debug: bool) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return _fail("stopped", STOPPED, arguments, debug=debug)
     except Exception as error:
-        # typer brings its own copy of click or uses click's, by version: its errors are known by their face
+        # by version, typer brings its own click or takes the other: its errors are known by face
         message = getattr(error, "format_message", None)
         if message is None:
             raise
@@ -105,7 +106,7 @@ def _with_help(error: Exception, message: str) -> str:
 
 
 def _fail(message: str, status: int, arguments: Sequence[str], *, debug: bool) -> int:
-    """Say what is wrong, on stderr for people and, where JSON was asked for, on stdout for machines."""
+    """Say what is wrong: on stderr and, where JSON was asked for, in the one document."""
     if debug:
         traceback.print_exc()
     say(f"envkit: error: {message}" if message else "envkit: error")

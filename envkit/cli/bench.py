@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from envkit.host import Backend
 
 
-class What(str, Enum):
+class What(StrEnum):
     """What can be measured."""
 
     CORE = "core"
@@ -22,7 +22,7 @@ class What(str, Enum):
     GRADE = "grade"
 
 
-class Where(str, Enum):
+class Where(StrEnum):
     """Which sandboxes."""
 
     AUTO = "auto"

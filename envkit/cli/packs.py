@@ -16,7 +16,9 @@ def list_environments(*, as_json: Json = False) -> None:
 
     def problem(pack: Pack) -> str:
         if pack.name in double:
-            return f"two packs are called {pack.name!r} (this one is from {pack.dist}); uninstall one"
+            return (
+                f"two packs are called {pack.name!r} (this one is from {pack.dist}); uninstall one"
+            )
         return f"broken, from {pack.dist}: {pack.problem}" if pack.problem else ""
 
     good = [pack for pack in installed if not problem(pack)]

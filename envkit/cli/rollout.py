@@ -17,14 +17,20 @@ RECORD = "Record"
 def rollout(  # noqa: PLR0913 - the flags of the contract, each an argument to typer
     spec: Annotated[
         str | None,
-        typer.Argument(help="pack/env, pack/env?level=hard, file:PATH.py:CLASS", show_default=False),
+        typer.Argument(
+            help="pack/env, pack/env?level=hard, file:PATH.py:CLASS", show_default=False
+        ),
     ] = None,
     *,
     policy: Annotated[
         str | None,
-        typer.Option(help="oracle, noop, random, near-misses, script:FILE or openai:MODEL (default: oracle)."),
+        typer.Option(
+            help="oracle, noop, random, near-misses, script:FILE or openai:MODEL (default: oracle)."
+        ),
     ] = None,
-    tasks: Annotated[int | None, typer.Option(help="How many tasks of the split (default: 8).")] = None,
+    tasks: Annotated[
+        int | None, typer.Option(help="How many tasks of the split (default: 8).")
+    ] = None,
     first: Annotated[int | None, typer.Option(help="Index of the first one (default: 0).")] = None,
     split: Annotated[str | None, typer.Option(help="Which split (default: train).")] = None,
     repeats: Annotated[int | None, typer.Option(help="Episodes of each task (default: 1).")] = None,
@@ -61,7 +67,8 @@ def rollout(  # noqa: PLR0913 - the flags of the contract, each an argument to t
         ),
     ] = False,
     base_url: Annotated[
-        str | None, typer.Option(help="The endpoint (default: OPENAI_BASE_URL).", rich_help_panel=MODELS)
+        str | None,
+        typer.Option(help="The endpoint (default: OPENAI_BASE_URL).", rich_help_panel=MODELS),
     ] = None,
     temperature: Annotated[
         float | None, typer.Option(help="Of sampling.", rich_help_panel=MODELS)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from envkit.cli.show import recorded, show_episodes, shown_as_json
 from envkit.data.spec import EnvSpec
 from envkit.errors import EnvkitError, UsageError
 from envkit.judge.client import Judge, JudgeSettings
+from envkit.registry import resolve
 from envkit.rollout.policy import PolicySource, policy_source
 from envkit.rollout.record import RUN, Episode
 from envkit.rollout.runner import Runner, RunSettings, Summary
@@ -60,16 +62,19 @@ def _play(order: Order) -> int:
     if order.task is not None:
         first = asyncio.run(_find(config, order.task))
         config = config.model_copy(update={"first": first, "tasks": 1})
+    _fits(config)
     out = Path(config.out) if config.out else _new_folder(config)
+    ours = not out.exists()
     _writable(out)
     tally = Tally(config)
     try:
         summary = asyncio.run(_run(config, source, out, order, tally))
     except KeyboardInterrupt:
-        return _stopped(out, tally)
+        say("envkit: stopped")
+        _tell_kept(out, tally, ours=ours)
+        return STOPPED
     except EnvkitError:
-        if tally.seen:
-            _tell_kept(out, tally)
+        _tell_kept(out, tally, ours=ours)
         raise
     _report(config, summary, out, order, tally)
     return int(tally.fell_short)
@@ -83,6 +88,17 @@ def _settled(order: Order) -> RunConfig:
     if file is None and order.resume and kept is not None and kept.exists():
         file = kept
     return configure(file, order.flags)
+
+
+def _fits(config: RunConfig) -> None:
+    """Refuse more tasks than there are, before a world is opened."""
+    resolved = resolve(config.spec)
+    size = resolved.env.splits.get(config.split)
+    if size is not None and config.first + config.tasks > size:
+        raise UsageError(
+            f"--tasks {config.tasks} from --first {config.first}: split {config.split!r} of"
+            f" {resolved.spec} has {size} tasks"
+        )
 
 
 def _new_folder(config: RunConfig) -> Path:
@@ -125,15 +141,10 @@ async def _run(
         repeats=config.repeats, concurrency=config.concurrency, seed=config.seed or 0,
         backend=config.backend, salt_file=config.salt_file, out=out, resume=order.resume,
     )  # fmt: skip
-    try:
-        async with Runner(settings, source) as runner:
-            _keep(config, out)
-            with watching(tally) as tell:
-                return await runner.run(tell)
-    finally:
-        close = getattr(source, "aclose", None)  # only sources with connections have one
-        if close is not None:
-            await close()
+    async with Runner(settings, source) as runner:
+        _keep(config, out)
+        with watching(tally) as tell:
+            return await runner.run(tell)
 
 
 def _keep(config: RunConfig, out: Path) -> None:
@@ -148,13 +159,12 @@ def _keep(config: RunConfig, out: Path) -> None:
 # ---- what is said afterwards ---------------------------------------------------------------------
 
 
-def _stopped(out: Path, tally: Tally) -> int:
-    say("envkit: stopped")
-    _tell_kept(out, tally)
-    return STOPPED
-
-
-def _tell_kept(out: Path, tally: Tally) -> None:
+def _tell_kept(out: Path, tally: Tally, *, ours: bool) -> None:
+    """How to go on; a folder that this run made and put nothing into goes."""
+    if not tally.seen:
+        if ours:
+            shutil.rmtree(out, ignore_errors=True)
+        return
     say(f"{tally.seen} episodes are in {out}; go on with:")
     say(f"  envkit rollout --resume --out {shlex.quote(str(out))}")
 

@@ -1,4 +1,4 @@
-"""What a run is told, by flags or by a file: `--config run.toml` equals the flags, and a flag wins over it."""
+"""What a run is told: `--config run.toml` equals the flags, and a flag wins over it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class RunConfig(Frozen):
 
 
 def configure(file: Path | None, flags: Mapping[str, Any]) -> RunConfig:
-    """The file's settings under the flags that were given. Raises UsageError, naming the wrong one."""
+    """The file's settings under the flags given. Raises UsageError, naming the wrong one."""
     given = {name: value for name, value in flags.items() if value is not None}
     settings = {**(_read(file) if file else {}), **given}
     if "spec" not in settings:

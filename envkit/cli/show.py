@@ -15,7 +15,7 @@ COLOURS = {"user": "cyan", "assistant": "green", "tool": "yellow", "system": "ma
 
 
 def recorded(folder: Path, task: str) -> list[Episode]:
-    """The episodes of one task in a record: by index or id; of each place the last. Raises UsageError."""
+    """The episodes of one task, by index or id; of each place the last. Raises UsageError."""
     episodes = read_episodes(folder)
     found = {e.place: e for e in episodes if task in (e.task, e.id, str(e.index))}
     if not found:
@@ -71,7 +71,9 @@ def _verdict(episode: Episode) -> str:
     if episode.reward is None:
         return f"invalid ({episode.invalid.value if episode.invalid else 'no reason'})"
     blame = f", blame {episode.blame}" if episode.blame else ""
-    return f"reward {episode.reward:g} after {episode.turns} turns, ended by {episode.ending}{blame}"
+    return (
+        f"reward {episode.reward:g} after {episode.turns} turns, ended by {episode.ending}{blame}"
+    )
 
 
 def _message(message: Mapping[str, Any]) -> None:

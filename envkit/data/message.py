@@ -102,8 +102,11 @@ class Observation:
         return "\n".join(message.text() for message in self.messages)
 
 
-Script: TypeAlias = "Generator[Action, Observation, str | None]"
-"""An oracle or a near-miss: yields actions, receives observations, may return the final answer."""
+Script: TypeAlias = "Generator[Action, Observation, Any]"
+"""An oracle or a near-miss: yields actions, receives observations, may return the final answer (text).
+
+The return type is Any because type checkers would otherwise ask every script for a `return`.
+"""
 
 
 def call(tool: str, /, **arguments: Any) -> Action:

@@ -1,1 +1,1 @@
-"""Guards: rules that look at a pack before anybody trusts its rewards. A rule is a function that gives findings."""
+"""Guards: what is looked at before anybody trusts a pack. A rule is a function of findings."""

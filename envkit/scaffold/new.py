@@ -1,4 +1,4 @@
-"""Write the folder of a new pack: one small environment that passes `validate` and its own tests untouched."""
+"""Write the folder of a new pack, which passes `validate` and its own tests untouched."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ def _refuse_bad(name: str) -> None:
         )
     taken = [pack.dist for pack in packs() if pack.name == name]
     if taken:
-        raise UsageError(f"a pack {name!r} is installed already, from {taken[0]}; choose another name")
+        raise UsageError(
+            f"a pack {name!r} is installed already, from {taken[0]}; choose another name"
+        )
     if importlib.util.find_spec(f"envkit_{name}") is not None:
         raise UsageError(f"a package envkit_{name} is installed already; choose another name")
 
@@ -74,7 +76,9 @@ def _words(name: str) -> dict[str, str]:
 
 
 def _template(name: str) -> str:
-    return resources.files("envkit.scaffold").joinpath("template", f"{name}.tmpl").read_text("utf-8")
+    return (
+        resources.files("envkit.scaffold").joinpath("template", f"{name}.tmpl").read_text("utf-8")
+    )
 
 
 def _filled(text: str, words: Mapping[str, str]) -> str:

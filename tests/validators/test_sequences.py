@@ -72,6 +72,11 @@ def test_numbers_that_hash_alike_cost_no_more():
     assert set_equal(seen, list(range(40_000))).value == 0.0
 
 
+def test_an_int_that_python_will_not_print_is_compared():
+    assert set_equal([10**20_000], [1]).reason.startswith("saw an integer of 66439 bits")
+    assert set_equal([10**20_000], [10**20_000]).passed
+
+
 @pytest.mark.parametrize("expected", [[], (), "ab", b"ab", [float("nan")], [object()]])
 @pytest.mark.parametrize("rule", [list_equal, set_equal])
 def test_expectations_that_mean_nothing_are_refused_at_once(rule, expected):

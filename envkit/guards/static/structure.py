@@ -26,7 +26,7 @@ _RANK: dict[Severity, int] = {"info": 0, "low": 1, "medium": 2, "high": 3, "crit
 
 
 def check(target: str) -> tuple[list[Finding], str]:
-    """All findings about an installed pack or a pack's folder, worst first, and its digest. Raises UsageError."""
+    """All findings about a pack, by name or folder, worst first; its digest. Raises UsageError."""
     seen = view(target)
     findings = [finding for rule in RULES for finding in rule(seen)]
     return sorted(findings, key=lambda finding: -_RANK[finding.severity]), seen.digest
@@ -45,7 +45,9 @@ def entry_point(seen: PackView) -> Iterator[Finding]:
     rule, place = "structure.entry_point", seen.place()
     for other in seen.doubles:
         dists = f"{seen.pack.dist} and {other.dist}"
-        yield Finding(rule, "high", place, f"two packs have this name, from {dists}", "uninstall one")
+        yield Finding(
+            rule, "high", place, f"two packs have this name, from {dists}", "uninstall one"
+        )
     if not _NAME.fullmatch(seen.pack.name):
         evidence = f"{seen.pack.name!r} does not fit into a spec"
         yield Finding(rule, "high", place, evidence, "use small letters, digits, - and _")
@@ -156,7 +158,9 @@ def agrees(seen: PackView) -> Iterator[Finding]:
         for what, (said, is_) in pairs.items():
             if said != is_:
                 evidence = f"envkit.json says {what} {said}, the class {is_}"
-                yield Finding(f"structure.{what}", "high", seen.place(name), evidence, "make them one")
+                yield Finding(
+                    f"structure.{what}", "high", seen.place(name), evidence, "make them one"
+                )
 
 
 def splits(seen: PackView) -> Iterator[Finding]:
@@ -195,7 +199,9 @@ def task_draws(seen: PackView) -> Iterator[Finding]:
     for name, resolved in seen.resolved.items():
         for split in resolved.env.splits:
             try:
-                first, second = ([_digest(seen, name, split, i) for i in range(DRAWN)] for _ in "ab")
+                first, second = (
+                    [_digest(seen, name, split, i) for i in range(DRAWN)] for _ in "ab"
+                )
             except (EnvkitError, AuthorError) as error:
                 remedy = "mend task(); every field of it is checked"
                 yield Finding("structure.task_draws", "high", seen.place(name), str(error), remedy)

@@ -1,4 +1,4 @@
-"""A pack as the static rules see it: what is installed, what its folder holds, what its classes say."""
+"""A pack as the static rules see it: its install, its folder, its classes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ class PackView:
     doubles: tuple[Pack, ...] = ()  # others of the same name
     project: Path | None = None
     resolved: Mapping[str, Resolved] = field(default_factory=dict)
-    broken: Mapping[str, str] = field(default_factory=dict)  # environments that do not load, and why
+    broken: Mapping[str, str] = field(
+        default_factory=dict
+    )  # environments that do not load, and why
 
     @property
     def digest(self) -> str:
@@ -52,7 +54,9 @@ def view(target: str) -> PackView:
 
 def _installed_from(folder: Path) -> list[Pack]:
     if not (folder / "pyproject.toml").is_file():
-        raise UsageError(f"{folder} is no pack: it has no pyproject.toml (envkit new NAME makes one)")
+        raise UsageError(
+            f"{folder} is no pack: it has no pyproject.toml (envkit new NAME makes one)"
+        )
     named = _entry_points(_toml(folder / "pyproject.toml"))
     if not named:
         raise UsageError(f'{folder}/pyproject.toml has no [project.entry-points."{PACKS}"]')
@@ -60,7 +64,9 @@ def _installed_from(folder: Path) -> list[Pack]:
     installed = [pack for pack in packs() if pack.name == name]
     here = [pack for pack in installed if _inside(pack.folder, folder.resolve())]
     if not here and not any(pack.folder is None for pack in installed):
-        raise UsageError(f"{folder}: the pack {name!r} in it is not installed; pip install -e {folder}")
+        raise UsageError(
+            f"{folder}: the pack {name!r} in it is not installed; pip install -e {folder}"
+        )
     return here + [pack for pack in installed if pack not in here]
 
 

@@ -269,10 +269,14 @@ async def test_two_pools_of_one_process_do_not_meet():
         agents, subjects = await open_pool("bubblewrap"), await open_pool("bubblewrap")
     except MissingError as problem:
         pytest.skip(str(problem))
-    async with agents, subjects, agents.lease(SandboxSpec(), pack="p", group="1") as one:
-        async with subjects.lease(SandboxSpec(), pack="p", group="1") as two:
-            await one.write({"x": b"1"})
-            assert await two.listing(".", limit=9) == []
+    async with (
+        agents,
+        subjects,
+        agents.lease(SandboxSpec(), pack="p", group="1") as one,
+        subjects.lease(SandboxSpec(), pack="p", group="1") as two,
+    ):
+        await one.write({"x": b"1"})
+        assert await two.listing(".", limit=9) == []
     assert leftovers(os.getpid()) == []
 
 
