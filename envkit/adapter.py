@@ -18,7 +18,7 @@ from envkit.errors import DeclarationError
 from envkit.host import Host
 from envkit.toolbox import Handler, tools_in
 
-S = TypeVar("S", covariant=True)
+S_co = TypeVar("S_co", covariant=True)
 
 
 class NoSeed(Frozen):
@@ -45,7 +45,9 @@ class Context:
     group: str  # episodes of one group are compared with each other: they must never share a slot
     rng: Random
     clock: Clock
-    stack: AsyncExitStack  # whatever is entered here is closed with the episode, also on cancellation
+    stack: (
+        AsyncExitStack  # whatever is entered here is closed with the episode, also on cancellation
+    )
     host: Host
     sessions: dict[str, Session] = field(default_factory=dict)
 
@@ -100,7 +102,7 @@ class Artefact:
     pattern: str
 
 
-class Adapter(Generic[S]):
+class Adapter(Generic[S_co]):
     """A declaration: inert, made once with the class. `Cls.shell` is this, `self.shell` the session.
 
     A subclass says what its `Seed` is (checked against `world[name]`), which `session` class holds its tools,
@@ -124,7 +126,7 @@ class Adapter(Generic[S]):
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, instance: object, owner: type) -> S: ...
+    def __get__(self, instance: object, owner: type) -> S_co: ...
     def __get__(self, instance: object | None, owner: type) -> Any:
         """The declaration on the class, the episode's session on an instance."""
         if instance is None:
@@ -138,7 +140,7 @@ class Adapter(Generic[S]):
         """What authors see as `self.<name>`: the session, unless an adapter has something plainer."""
         return session
 
-    async def open(self, seed: Any, context: Context) -> S:
+    async def open(self, seed: Any, context: Context) -> S_co:
         """Open the session of one episode; enter what it holds into `context.stack`.
 
         Raises SandboxUnavailable (infrastructure) or MissingError (the machine lacks something).

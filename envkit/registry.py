@@ -129,7 +129,9 @@ def resolve(text: str | EnvSpec) -> Resolved:
     spec = EnvSpec.parse(text)
     cls, files = _from_source(spec) if spec.scheme else _from_pack(spec)
     if spec.version is not None and spec.version != cls.version:
-        raise SpecError(f"{spec}: version {cls.version} is installed; run that one, or install the other")
+        raise SpecError(
+            f"{spec}: version {cls.version} is installed; run that one, or install the other"
+        )
     configured = _configure(cls, spec)
     return Resolved(replace(spec, version=cls.version), configured, _digest(files))
 
@@ -149,7 +151,9 @@ def _from_pack(spec: EnvSpec) -> tuple[type[Env[Any]], Iterable[Path]]:
     found = [pack for pack in installed if pack.name == name]
     if not found:
         known = ", ".join(sorted({pack.name for pack in installed})) or "none"
-        raise SpecError(f"{spec}: no pack is called {name!r}; installed: {known} (pip install the pack)")
+        raise SpecError(
+            f"{spec}: no pack is called {name!r}; installed: {known} (pip install the pack)"
+        )
     if len(found) > 1:
         dists = " and ".join(sorted(pack.dist for pack in found))
         raise SpecError(f"{spec}: two packs are called {name!r}, from {dists}; uninstall one")
@@ -162,8 +166,12 @@ def _from_pack(spec: EnvSpec) -> tuple[type[Env[Any]], Iterable[Path]]:
     module_name, _, class_name = entry.cls.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # a pack may raise anything on import; the one who asked gets one line
-        raise SpecError(f"{spec}: {module_name} does not import: {type(error).__name__}: {error}") from error
+    except (
+        Exception
+    ) as error:  # a pack may raise anything on import; the one who asked gets one line
+        raise SpecError(
+            f"{spec}: {module_name} does not import: {type(error).__name__}: {error}"
+        ) from error
     return _env_class(module, class_name, str(spec)), sorted(pack.folder.rglob("*"))
 
 
@@ -184,7 +192,11 @@ def _configure(cls: type[Env[Any]], spec: EnvSpec) -> type[Env[Any]]:
         known = ", ".join(cls.Config.model_fields) or "none"
         where = ".".join(map(str, first["loc"]))
         raise SpecError(f"{spec}: setting {where!r}: {first['msg']}; settings: {known}") from error
-    return type(cls.__name__, (cls,), {"config": config, "__module__": cls.__module__, "__doc__": cls.__doc__})
+    return type(
+        cls.__name__,
+        (cls,),
+        {"config": config, "__module__": cls.__module__, "__doc__": cls.__doc__},
+    )
 
 
 def _digest(files: Iterable[Path]) -> str:

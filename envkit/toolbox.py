@@ -66,7 +66,9 @@ class Toolbox:
             return ToolResult(clip(str(refusal), limit), error=True)
         except WorldError:
             raise
-        except Exception:  # an author's bug must neither fell the episode nor tell the agent anything
+        except (
+            Exception
+        ):  # an author's bug must neither fell the episode nor tell the agent anything
             log.exception("tool %s raised", tool.name)
             return ToolResult("The tool failed.", error=True)
         return _result(result, limit)
@@ -86,4 +88,3 @@ def clip(text: str, limit: int) -> str:
         return text
     head, tail = limit - limit // 3, limit // 3
     return f"{text[:head]}\n[... {len(text) - head - tail} characters left out ...]\n{text[-tail:]}"
-

@@ -16,7 +16,9 @@ def snippets(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
 
 
-@pytest.mark.parametrize(("policy", "reward"), [("oracle", 1.0), ("noop", 0.0), ("near-misses", 0.0)])
+@pytest.mark.parametrize(
+    ("policy", "reward"), [("oracle", 1.0), ("noop", 0.0), ("near-misses", 0.0)]
+)
 def test_the_tutorials_environment_plays_as_it_says(policy, reward, tmp_path):
     path = tmp_path / "stock.py"
     path.write_text(snippets("docs/tutorial.md")[0])

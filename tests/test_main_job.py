@@ -20,7 +20,9 @@ BACKENDS = [
 ENVKIT = [sys.executable, "-c", "import sys; from envkit.cli import main; sys.exit(main())"]
 
 
-def rollout(spec: str, policy: str, out: Path, *flags: str, env: dict[str, str] | None = None) -> dict:
+def rollout(
+    spec: str, policy: str, out: Path, *flags: str, env: dict[str, str] | None = None
+) -> dict:
     done = subprocess.run(
         [*ENVKIT, "rollout", spec, "--policy", policy, "--out", str(out), "--json", *flags],
         capture_output=True, text=True, timeout=110, env={**os.environ, **(env or {})}, check=False,
@@ -63,9 +65,14 @@ def test_a_model_plays_the_same_pack_over_http(chat, backend, tmp_path):
             "desk/logdesk", "openai:test-model", tmp_path / "run", "--tasks", "3", "--backend", backend,
             "--base-url", server.url, "--price", "1:2", env={"OPENAI_API_KEY": "k"},
         )  # fmt: skip
-        assert {tool["function"]["name"] for tool in server.requests[0]["tools"]} >= {"shell_run", "submit"}
+        assert {tool["function"]["name"] for tool in server.requests[0]["tools"]} >= {
+            "shell_run",
+            "submit",
+        }
     assert (done["episodes"], done["invalid"]) == (3, 0)
-    episodes = [json.loads(line) for line in (tmp_path / "run" / "episodes.jsonl").read_text().splitlines()]
+    episodes = [
+        json.loads(line) for line in (tmp_path / "run" / "episodes.jsonl").read_text().splitlines()
+    ]
     for episode in episodes:
         assert episode["ending"] == "answer"
         assert episode["tokens"] == {"prompt": 400, "completion": 40, "cost": pytest.approx(480e-6)}
@@ -89,7 +96,12 @@ def left_of(pids: set[int]) -> list[str]:
     for pid in pids:
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            command = (
+                Path(f"/proc/{pid}/cmdline")
+                .read_bytes()
+                .replace(b"\0", b" ")
+                .decode(errors="replace")
+            )
         except OSError:
             continue
         if state != "Z":
@@ -108,7 +120,17 @@ def left_of(pids: set[int]) -> list[str]:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_killed_run_leaves_nothing_and_resumes_whole(backend, tmp_path):
     out = tmp_path / "run"
-    command = [*ENVKIT, "rollout", "desk/logdesk", "--policy", "oracle", "--tasks", "24", "--concurrency", "4"]
+    command = [
+        *ENVKIT,
+        "rollout",
+        "desk/logdesk",
+        "--policy",
+        "oracle",
+        "--tasks",
+        "24",
+        "--concurrency",
+        "4",
+    ]
     command += ["--backend", backend, "--out", str(out), "--json"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
@@ -119,14 +141,18 @@ def test_a_killed_run_leaves_nothing_and_resumes_whole(backend, tmp_path):
         time.sleep(0.02)
     pids = family(process.pid)
     assert len(pids) >= 4, "the runner, the judge, its workers"
-    assert backend != "docker" or any("container" in one for one in left_of(pids)), "control: something to clean"
+    assert backend != "docker" or any("container" in one for one in left_of(pids)), (
+        "control: something to clean"
+    )
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     deadline = time.monotonic() + 5
     while left := left_of(pids):
         assert time.monotonic() < deadline, f"left after 5 s: {left}"
         time.sleep(0.1)
-    resumed = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=110, check=True)
+    resumed = subprocess.run(
+        [*command, "--resume"], capture_output=True, text=True, timeout=110, check=True
+    )
     assert json.loads(resumed.stdout)["success_rate"] == 1.0
     indices = [json.loads(line)["index"] for line in record.read_text().splitlines()]
     assert sorted(indices) == list(range(24))
@@ -156,7 +182,9 @@ def test_an_agent_that_destroys_its_world_scores_zero_and_is_not_rolled_again(ba
     )
     world = tmp_path / "numbered.py"
     world.write_text(
-        (WORLDS / "secret_shell.py").read_text().replace(
+        (WORLDS / "secret_shell.py")
+        .read_text()
+        .replace(
             'world = {"shell": {"readme.txt": "nothing here"}}',
             'world = {"shell": {"number.txt": str(index)}}',
         )
@@ -169,7 +197,9 @@ def test_an_agent_that_destroys_its_world_scores_zero_and_is_not_rolled_again(ba
     episodes = [json.loads(line) for line in (out / "episodes.jsonl").read_text().splitlines()]
     told = [(e["index"], e["reward"], e["attempts"], e["ending"], e["detail"]) for e in episodes]
     assert done["invalid"] == 0, told
-    assert [(reward, attempts) for _, reward, attempts, _, _ in told] == [(0.0, 1)] * len(SELF_DESTRUCTS), told
+    assert [(reward, attempts) for _, reward, attempts, _, _ in told] == [(0.0, 1)] * len(
+        SELF_DESTRUCTS
+    ), told
 
 
 @pytest.mark.docker

@@ -16,7 +16,9 @@ from envkit.registry import resolve
 WORLDS = Path(__file__).parent / "worlds"
 SPEC = f"file:{WORLDS / 'secret_shell.py'}:SecretShell"
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="reads the memory of other processes: root only")
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0, reason="reads the memory of other processes: root only"
+)
 
 
 def gold(spec: str) -> bytes:
@@ -44,7 +46,9 @@ def descendants(pid: int) -> set[int]:
 
 def command_of(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return (
+            Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        )
     except OSError:
         return ""
 
@@ -75,7 +79,12 @@ def encodings(secret: bytes) -> list[bytes]:
     return [secret, secret.replace(b"-", b""), secret.decode().encode("utf-16-le"), secret[::-1]]
 
 
-@pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), pytest.param("bubblewrap", marks=pytest.mark.bubblewrap)])
+@pytest.fixture(
+    params=[
+        pytest.param("docker", marks=pytest.mark.docker),
+        pytest.param("bubblewrap", marks=pytest.mark.bubblewrap),
+    ]
+)
 def lingering(request, tmp_path) -> Iterator[tuple[subprocess.Popen, Path, Path]]:
     """A rollout in mid-episode: its process, its record, and the flag whose removal lets it end."""
     flag = tmp_path / "stay"
@@ -99,12 +108,18 @@ def lingering(request, tmp_path) -> Iterator[tuple[subprocess.Popen, Path, Path]
 def containers_of(pids: set[int]) -> set[int]:
     """Processes of containers that hang off the engine, not off the runner: found by their supervisor's owner."""
     listed = subprocess.run(
-        ["docker", "ps", "-q", "--filter", "label=envkit.owner"], capture_output=True, text=True, check=False
+        ["docker", "ps", "-q", "--filter", "label=envkit.owner"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     found = set()
     for container in listed.stdout.split():
         inspected = subprocess.run(
-            ["docker", "inspect", "-f", "{{.State.Pid}}", container], capture_output=True, text=True, check=False
+            ["docker", "inspect", "-f", "{{.State.Pid}}", container],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if inspected.stdout.strip().isdigit():
             pid = int(inspected.stdout)
@@ -131,7 +146,9 @@ def test_nobody_but_the_judge_holds_the_secret(lingering):
     flag.unlink()
     stdout, _ = process.communicate(timeout=60)
     recorded = stdout.encode() + b"".join(
-        path.read_bytes() for path in out.rglob("*") if path.is_file() and "sealed" not in path.parts
+        path.read_bytes()
+        for path in out.rglob("*")
+        if path.is_file() and "sealed" not in path.parts
     )
     assert b"shell_run" in recorded
     assert not any(needle in recorded for needle in needles)
@@ -149,11 +166,17 @@ def elsewhere(pid: int) -> bool:
 
 def files_with(secret: bytes, root: Path) -> list[str]:
     """Files with the secret under the parts of a sandbox that an agent could read."""
-    places = [str(root / part) for part in ("workspace", "tmp", "var", "home", "root", "dev/shm", "etc", "run", "opt")]
+    places = [
+        str(root / part)
+        for part in ("workspace", "tmp", "var", "home", "root", "dev/shm", "etc", "run", "opt")
+    ]
     places = [place for place in places if os.path.isdir(place)]
     if not places or re.fullmatch(r"/proc/\d+/root", str(root)) is None:
         return []
     found = subprocess.run(
-        ["grep", "-rlaF", "--devices=skip", secret.decode(), *places], capture_output=True, text=True, check=False
+        ["grep", "-rlaF", "--devices=skip", secret.decode(), *places],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return found.stdout.split()

@@ -47,7 +47,7 @@ class FrozenEvidence(Frozen):
 class Evidence:
     """What `grade` reads. Accessors return a value or `Malformed` (false, with a reason); they never raise."""
 
-    frozen: FrozenEvidence = FrozenEvidence()
+    frozen: FrozenEvidence = field(default_factory=FrozenEvidence)
     nonce: bytes = b""  # of this episode, drawn by the judge after the agent was dead
     _items: dict[str, FrozenItem] = field(init=False, repr=False, default_factory=dict)
 
@@ -67,7 +67,9 @@ class Evidence:
 
     def names(self, prefix: str = "") -> list[str]:
         """Names of the frozen regular files under `prefix`, sorted."""
-        return sorted(n for n, i in self._items.items() if i.kind == "file" and n.startswith(prefix))
+        return sorted(
+            n for n, i in self._items.items() if i.kind == "file" and n.startswith(prefix)
+        )
 
     def content(self, name: str) -> bytes | Malformed:
         """A frozen file's content."""
@@ -101,7 +103,11 @@ class Evidence:
         if isinstance(text, Malformed):
             return text
         try:
-            rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter, strict=True) if row]
+            rows = [
+                row
+                for row in csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
+                if row
+            ]
         except csv.Error as refused:
             return Malformed(name, f"not CSV: {refused}")
         if not rows:

@@ -40,8 +40,16 @@ class ToolCall:
 
     def as_chat(self) -> dict[str, Any]:
         """The call as chat-completions APIs and the record write it; a broken argument string stays as it was."""
-        arguments = self.arguments if isinstance(self.arguments, str) else json.dumps(self.arguments, default=str)
-        return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": arguments}}
+        arguments = (
+            self.arguments
+            if isinstance(self.arguments, str)
+            else json.dumps(self.arguments, default=str)
+        )
+        return {
+            "id": self.id,
+            "type": "function",
+            "function": {"name": self.name, "arguments": arguments},
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +75,6 @@ class Message:
         if isinstance(self.content, str):
             return self.content
         return "".join(part for part in self.content if isinstance(part, str))
-
 
     def as_chat(self) -> dict[str, Any]:
         """The message as chat-completions APIs and the record write it."""
@@ -110,7 +117,7 @@ The return type is Any because type checkers would otherwise ask every script fo
 
 
 def call(tool: str, /, **arguments: Any) -> Action:
-    """An action of one tool call: `yield call("shell_run", command="ls")`."""
+    """Make an action of one tool call, as in `yield call("shell_run", command="ls")`."""
     return Action(calls=(ToolCall(tool, arguments),))
 
 

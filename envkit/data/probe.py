@@ -79,7 +79,9 @@ class Reply(Frozen):
     stdout: str = ""  # what the subject printed, or its return value as JSON for a call
     stderr: str = ""
     problem: str = ""  # why there is no value: timeout, crash, not JSON, too long
-    ceiling: float = Field(default=1.0, ge=0.0, le=1.0)  # of `ask` alone: the most the reward may be
+    ceiling: float = Field(
+        default=1.0, ge=0.0, le=1.0
+    )  # of `ask` alone: the most the reward may be
 
     def value(self) -> Any | Malformed:
         """The value that a `call` returned, read by `strict_json`; `Malformed` where there is none."""

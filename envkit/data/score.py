@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Literal, TypeAlias
 
 Blame = Literal["agent", "env", "grader", "infra"]
@@ -63,7 +63,9 @@ class Score:
     reward: float
     checks: Mapping[str, Check] = field(default_factory=dict[str, Check])
     reasons: tuple[str, ...] = ()
-    seats: Mapping[str, float] = field(default_factory=dict[str, float])  # where seats earn differently
+    seats: Mapping[str, float] = field(
+        default_factory=dict[str, float]
+    )  # where seats earn differently
     blame: Blame | None = None  # who broke what could not be graded as it should have been
 
     def __post_init__(self) -> None:
@@ -89,12 +91,16 @@ class Score:
         """The mean of the checks' values by `weights` (positive, one per check)."""
         named = _named(checks)
         if set(weights) != set(named):
-            raise ValueError(f"weights {sorted(weights)} and checks {sorted(named)} must name the same")
-        total = math.fsum(weights.values())
+            raise ValueError(
+                f"weights {sorted(weights)} and checks {sorted(named)} must name the same"
+            )
+        total = sum(weights.values())
         if not all(weight > 0 for weight in weights.values()) or not math.isfinite(total):
-            raise ValueError("weights must be positive and finite")
+            raise ValueError("weights must be positive, and their sum finite")
         mean = math.fsum(weights[name] * check.value for name, check in named.items()) / total
-        return cls(min(1.0, mean), named)
+        whole = all(check.passed for check in named.values())
+        # rounding must not lift a score to 1 that some check holds back
+        return cls(1.0 if whole else min(mean, math.nextafter(1.0, 0.0)), named)
 
     @classmethod
     def gate(cls, gate: Check | bool, score: Score) -> Score:
@@ -106,11 +112,13 @@ class Score:
 
 def _named(checks: Mapping[str, Check | bool]) -> dict[str, Check]:
     if not checks:
-        raise ValueError("a score needs at least one named check: nothing checked must not read as success")
+        raise ValueError(
+            "a score needs at least one named check: nothing checked must not read as success"
+        )
     return {name: _check(value) for name, value in checks.items()}
 
 
-class Reason(str, Enum):
+class Reason(StrEnum):
     """The closed list of what makes an episode invalid; each with who is to blame.
 
     All are observed by the host. None can be caused by an agent: what it breaks is a score.

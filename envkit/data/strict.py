@@ -12,13 +12,16 @@ import re
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
 
-JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
-MAX_DIGITS = 400  # a float needs at most 309 digits before the point; int() refuses 4,300 with an exception
+MAX_DIGITS = (
+    400  # a float needs at most 309 digits before the point; int() refuses 4,300 with an exception
+)
 
-_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Possessive, and the closing quote may lack: linear in the text, whatever an agent writes.
+_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _BRACKETS = re.compile(r"[\[\]{}]")
 
 

@@ -44,9 +44,13 @@ class Limits(Frozen):
     """Where an episode is cut off. Reaching one truncates it with the reason; it is graded all the same."""
 
     turns: int = Field(default=32, gt=0)  # actions of the policy
-    seconds: float = Field(default=300.0, gt=0)  # world time: what tools take, never what the model takes
+    seconds: float = Field(
+        default=300.0, gt=0
+    )  # world time: what tools take, never what the model takes
     tool_calls: int = Field(default=128, gt=0)
-    output_chars: int = Field(default=16_000, gt=0)  # of one tool result; the middle is cut out, and said
+    output_chars: int = Field(
+        default=16_000, gt=0
+    )  # of one tool result; the middle is cut out, and said
 
 
 class Task(Frozen, Generic[G]):

@@ -41,7 +41,9 @@ class Tool:
     description: str
     parameters: Mapping[str, Any]  # a JSON schema of type object
     model: type[BaseModel] = field(repr=False, compare=False)
-    fields: Mapping[str, str] = field(repr=False, compare=False)  # the model's names to the function's
+    fields: Mapping[str, str] = field(
+        repr=False, compare=False
+    )  # the model's names to the function's
 
     def schema(self) -> dict[str, Any]:
         """The entry of a chat-completions request's `tools`."""
@@ -80,18 +82,24 @@ def tool_of(function: Callable[..., Any], name: str | None = None) -> Tool:
     name = name or function.__name__
     description, notes = _docstring(function)
     if not description:
-        raise DeclarationError(f"tool {name!r} has no docstring; its first paragraph is what the model reads")
+        raise DeclarationError(
+            f"tool {name!r} has no docstring; its first paragraph is what the model reads"
+        )
     try:
         hints = get_type_hints(function, include_extras=True)
     except NameError as error:
-        raise DeclarationError(f"tool {name!r}: {error}; its hints must be importable names") from error
+        raise DeclarationError(
+            f"tool {name!r}: {error}; its hints must be importable names"
+        ) from error
     fields: dict[str, Any] = {}
     names: dict[str, str] = {}
     for number, parameter in enumerate(inspect.signature(function).parameters.values()):
         if parameter.name == "self":
             continue
         if parameter.name not in hints or parameter.kind in _VARIADIC:
-            raise DeclarationError(f"tool {name!r}: parameter {parameter.name!r} needs a type hint of its own")
+            raise DeclarationError(
+                f"tool {name!r}: parameter {parameter.name!r} needs a type hint of its own"
+            )
         default = ... if parameter.default is parameter.empty else parameter.default
         # an alias, because a parameter may well be called `copy` or `json`, as methods of a model are
         note = Field(default, alias=parameter.name, description=notes.get(parameter.name))

@@ -44,7 +44,9 @@ async def ask(probe: Ask) -> Reply:
 
 
 def _ceiling(text: str) -> float:
-    verdict = strict_json(text.strip().removeprefix("```json").removesuffix("```").strip(), where="ask")
+    verdict = strict_json(
+        text.strip().removeprefix("```json").removesuffix("```").strip(), where="ask"
+    )
     score = verdict.get("score") if isinstance(verdict, dict) else None
     if isinstance(score, bool) or not isinstance(score, int | float):
         return 0.0

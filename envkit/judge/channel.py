@@ -185,7 +185,9 @@ def _environment() -> dict[str, str]:
     """What a judge process inherits: enough to find programs, engines and a model's endpoint."""
     kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "XDG_CACHE_HOME", "VIRTUAL_ENV")
     prefixes = ("DOCKER_", "OPENAI_", "ENVKIT_", "SSL_CERT_")
-    return {key: value for key, value in os.environ.items() if key in kept or key.startswith(prefixes)}
+    return {
+        key: value for key, value in os.environ.items() if key in kept or key.startswith(prefixes)
+    }
 
 
 def take_stdio() -> tuple[int, int]:
@@ -206,7 +208,9 @@ async def serve(handle: Callable[[Message], Awaitable[Mapping[str, Any]]]) -> No
     reading, writing = take_stdio()
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=1 << 20)
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading, "rb"))
+    await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading, "rb")
+    )
     transport, protocol = await loop.connect_write_pipe(
         asyncio.streams.FlowControlMixin, os.fdopen(writing, "wb")
     )

@@ -158,7 +158,9 @@ class Judge:
 
 
 def _shown(observation: Observation) -> dict[str, Any]:
-    messages = [{"role": message.role, "content": message.text()} for message in observation.messages]
+    messages = [
+        {"role": message.role, "content": message.text()} for message in observation.messages
+    ]
     return {"messages": messages, "fresh": observation.fresh}
 
 

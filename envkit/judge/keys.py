@@ -64,9 +64,13 @@ def read_salt(path: str | None) -> bytes:
     try:
         salt = Path(path).read_bytes().strip()
     except OSError as error:
-        raise UsageError(f"salt file {path}: {error.strerror}; make one with `openssl rand -hex 32`") from None
+        raise UsageError(
+            f"salt file {path}: {error.strerror}; make one with `openssl rand -hex 32`"
+        ) from None
     if len(salt) < MIN_BYTES:
-        raise UsageError(f"salt file {path} holds {len(salt)} bytes; at least {MIN_BYTES} are needed")
+        raise UsageError(
+            f"salt file {path} holds {len(salt)} bytes; at least {MIN_BYTES} are needed"
+        )
     return salt
 
 

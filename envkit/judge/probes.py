@@ -46,7 +46,9 @@ class ProbeHost:
         """Replies in the order of the batch. Raises SandboxUnavailable, MissingError or JudgeError: infrastructure."""
         probes = [PROBES[str(data["kind"])].model_validate(data) for data in batch]
         groups = _together(probes)
-        answered = await asyncio.gather(*(self._group([probes[i] for i in group]) for group in groups))
+        answered = await asyncio.gather(
+            *(self._group([probes[i] for i in group]) for group in groups)
+        )
         replies: dict[int, Reply] = {}
         for group, some in zip(groups, answered, strict=True):
             replies.update(zip(group, some, strict=True))
@@ -68,8 +70,12 @@ class ProbeHost:
                 await box.write({path: _bytes(content) for path, content in first.files.items()})
                 if isinstance(first, SubjectCall):
                     return await self._call(box, [p for p in probes if isinstance(p, SubjectCall)])
-                stdin = first.stdin.encode("utf-8", "replace") if isinstance(first, SubjectRun) else b""
-                done = await box.run(first.argv, stdin=stdin, timeout=first.seconds, limit=MAX_REPLY)
+                stdin = (
+                    first.stdin.encode("utf-8", "replace") if isinstance(first, SubjectRun) else b""
+                )
+                done = await box.run(
+                    first.argv, stdin=stdin, timeout=first.seconds, limit=MAX_REPLY
+                )
                 return [_run_reply(done)]
             except SandboxLost:
                 return [_problem("the subject broke its sandbox")] * len(probes)
@@ -79,7 +85,9 @@ class ProbeHost:
     async def _lease(self, image: str | None) -> AbstractAsyncContextManager[Sandbox]:
         async with self._opening:
             if self._pool is None:
-                from envkit.adapters.terminal.pool import open_pool  # engines: most graders need none
+                from envkit.adapters.terminal.pool import (
+                    open_pool,
+                )  # engines: most graders need none
 
                 self._pool = await open_pool(backend=self._backend, size=self._size)
         group = f"subject-{next(self._numbers)}"
@@ -87,11 +95,15 @@ class ProbeHost:
 
     async def _call(self, box: Sandbox, calls: Sequence[SubjectCall]) -> list[Reply]:
         request = [
-            {"module": one.module, "function": one.function, "arguments": one.arguments} for one in calls
+            {"module": one.module, "function": one.function, "arguments": one.arguments}
+            for one in calls
         ]
         seconds = sum(one.seconds for one in calls)
         done = await box.run(
-            (*PYTHON, self._driver), stdin=json.dumps(request).encode(), timeout=seconds, limit=2 * MAX_REPLY
+            (*PYTHON, self._driver),
+            stdin=json.dumps(request).encode(),
+            timeout=seconds,
+            limit=2 * MAX_REPLY,
         )
         answers = _answers(done)
         if isinstance(answers, str) or len(answers) != len(calls):

@@ -123,7 +123,9 @@ class Service:
         except _Refused as refused:
             self._seal(episode, grading, {"invalid": refused.reason, "detail": str(refused)})
             return {"invalid": refused.reason.value, "detail": str(refused)}
-        ceiling = min((reply["ceiling"] for batch in grading.batches for reply in batch), default=1.0)
+        ceiling = min(
+            (reply["ceiling"] for batch in grading.batches for reply in batch), default=1.0
+        )
         score["reward"] = min(score["reward"], ceiling)
         self._seal(episode, grading, {"score": score})
         checks = {name: value for name, (value, _) in score["checks"].items()}
@@ -180,7 +182,10 @@ class Service:
                 "replies", GRADE_SECONDS, grading=reply["grading"], replies=grading.batches[number]
             )
         if "unstable" in reply:
-            raise _Refused(Reason.TASK_UNSTABLE, "task() made another task from the same key; draw from rng alone")
+            raise _Refused(
+                Reason.TASK_UNSTABLE,
+                "task() made another task from the same key; draw from rng alone",
+            )
         if "score" not in reply:
             raise Broke(f"grade asked for more than {PROBE_ROUNDS} batches of probes")
         score: dict[str, Any] = {"blame": None, **reply["score"]}
@@ -222,5 +227,7 @@ async def _main() -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the runner's: it closes the pipe
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="envkit judge: %(message)s")
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="envkit judge: %(message)s"
+    )
     asyncio.run(_main())

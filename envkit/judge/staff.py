@@ -59,7 +59,11 @@ class WatchedWorker:
             suspect = next(iter(self._order)) == number
             await self._discard(channel)
             if suspect:
-                what = f"overran {seconds:g} s" if isinstance(error, TimeoutError) else "killed its process"
+                what = (
+                    f"overran {seconds:g} s"
+                    if isinstance(error, TimeoutError)
+                    else "killed its process"
+                )
                 raise Broke(f"{op} {what}") from None
             raise Displaced(f"{op} lost its worker to another call") from None
         finally:

@@ -17,7 +17,7 @@ def plain(value: object, depth: int = 0) -> bool:
     if depth > 60:
         return False
     kind = type(value)
-    if isinstance(value, (list, tuple)) and kind in (list, tuple):  # noqa: UP038  # older Pythons run this
+    if isinstance(value, (list, tuple)) and kind in (list, tuple):
         return all(plain(item, depth + 1) for item in value)
     if isinstance(value, dict) and kind is dict:
         return all(type(key) is str and plain(item, depth + 1) for key, item in value.items())
@@ -50,7 +50,9 @@ def main() -> None:
                 answers.append({"value": json.dumps(value, allow_nan=False)})
             else:
                 answers.append({"problem": "returned something that is not plain JSON"})
-        except BaseException as error:  # SystemExit and KeyboardInterrupt are answers of a subject, too
+        except (
+            BaseException
+        ) as error:  # SystemExit and KeyboardInterrupt are answers of a subject, too
             answers.append({"problem": "raised " + type(error).__name__})
     with os.fdopen(out, "w") as stream:
         stream.write(json.dumps(answers)[:MAX_REPLY])

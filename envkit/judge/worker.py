@@ -18,9 +18,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from envkit.data.evidence import Evidence, FrozenEvidence
 from envkit.data.message import Action, Message, Observation, ToolCall
@@ -33,7 +34,9 @@ from envkit.judge import channel
 from envkit.judge.keys import PUBLIC_SALT, TaskKey
 from envkit.registry import Resolved, resolve
 
-MEMORY = 4 << 30  # bytes of address space: a grader that eats memory gets MemoryError, the host stays alive
+MEMORY = (
+    4 << 30
+)  # bytes of address space: a grader that eats memory gets MemoryError, the host stays alive
 KEPT_TASKS = 256
 _FLUSH_SECONDS = 0.02
 
@@ -86,7 +89,9 @@ class Worker:
 
     def _make(self, split: str, index: int) -> _Made:
         if split not in self._env.splits:
-            raise TaskError(f"{self._spec}: no split {split!r}; it has {', '.join(self._env.splits)}")
+            raise TaskError(
+                f"{self._spec}: no split {split!r}; it has {', '.join(self._env.splits)}"
+            )
         size = self._env.splits[split]
         if index < 0 or (size is not None and index >= size):
             raise TaskError(f"{self._spec}: split {split!r} has {size} tasks, no index {index}")
@@ -97,7 +102,12 @@ class Worker:
             raise TaskError(f"{self._spec}: task() gave a {type(task).__name__}, not a Task")
         gold = self._gold(task.gold)
         world = self._world(task.world)
-        content = {"prompt": task.prompt, "world": world, "gold": gold, "limits": task.limits.model_dump()}
+        content = {
+            "prompt": task.prompt,
+            "world": world,
+            "gold": gold,
+            "limits": task.limits.model_dump(),
+        }
         public = PublicTask(
             id=key.id, prompt=task.prompt, world=world, limits=task.limits, seed=key.seed,
             digest=key.digest(content),
@@ -116,7 +126,9 @@ class Worker:
         for name in world:
             if name not in adapters:
                 known = ", ".join(adapters) or "none"
-                raise TaskError(f"{self._spec}: the task's world names {name!r}; declared adapters: {known}")
+                raise TaskError(
+                    f"{self._spec}: the task's world names {name!r}; declared adapters: {known}"
+                )
         checked: dict[str, Any] = {}
         for name, entry in world.items():
             try:
@@ -132,7 +144,9 @@ class Worker:
         """Start the oracle (no name) or a near-miss."""
         task = self._task(split, index).task
         with self._author(name or "solve"):
-            script: Any = self._env.solve(task) if name is None else self._env.near_misses(task)[name]
+            script: Any = (
+                self._env.solve(task) if name is None else self._env.near_misses(task)[name]
+            )
         if not inspect.isgenerator(script):
             raise AuthorError(f"{name or 'solve'} is no generator: it must `yield` its actions")
         self._count += 1
@@ -144,13 +158,19 @@ class Worker:
         generator = self._scripts[script]
         try:
             with self._author("script"):
-                action = _send(generator, None if observation is None else _observation(observation))
+                action = _send(
+                    generator, None if observation is None else _observation(observation)
+                )
         except _Ended as ended:
             del self._scripts[script]
             return {"done": None if ended.value is None else str(ended.value)}
         if not isinstance(action, Action):
-            raise AuthorError(f"a script yielded a {type(action).__name__}; yield call(...) or say(...)")
-        calls = [{"name": asked.name, "arguments": scrub(asked.arguments)} for asked in action.calls]
+            raise AuthorError(
+                f"a script yielded a {type(action).__name__}; yield call(...) or say(...)"
+            )
+        calls = [
+            {"name": asked.name, "arguments": scrub(asked.arguments)} for asked in action.calls
+        ]
         return {"action": {"text": action.text, "thinking": action.thinking, "calls": calls}}
 
     def drop(self, script: int) -> dict[str, Any]:
@@ -202,15 +222,19 @@ class Worker:
         try:
             yield
         except ValidationError as error:
-            raise AuthorError(f"{self._spec}: {what} {place}: {error.title}: {_problems(error)}") from None
+            raise AuthorError(
+                f"{self._spec}: {what} {place}: {error.title}: {_problems(error)}"
+            ) from None
         except (EnvkitError, AuthorError, _Ended):
             raise
-        except (Exception, SystemExit) as error:  # an author's code may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - an author's code may raise anything
             frame = traceback.extract_tb(error.__traceback__)[-1]
-            line = f"{os.path.basename(frame.filename)}:{frame.lineno}"
+            line = f"{Path(frame.filename).name}:{frame.lineno}"
             # under a private salt a message could quote gold, and this line leaves the judge
             message = f": {error}" if self._salt == PUBLIC_SALT else ""
-            raise AuthorError(f"{self._spec}: {what} {place} raised {type(error).__name__} at {line}{message}") from None
+            raise AuthorError(
+                f"{self._spec}: {what} {place} raised {type(error).__name__} at {line}{message}"
+            ) from None
 
 
 class _Ended(Exception):

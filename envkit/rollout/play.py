@@ -6,22 +6,19 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any
 
 from envkit.data.keyed import KeyedRandom
 from envkit.data.message import Action, Message, Observation
-from envkit.data.score import Finding, Invalid, Reason, Score, Verdict
+from envkit.data.score import Invalid, Reason, Verdict
 from envkit.env import SEAT
 from envkit.errors import TaskError
-from envkit.host import Host
-from envkit.judge.client import Judge, ScriptFailed, Ticket
-from envkit.registry import Resolved
+from envkit.judge.client import ScriptFailed
 from envkit.rollout.policy import Casting, Policy, PolicyFailed, PolicySource, PolicyStopped, Usage
 from envkit.rollout.record import Episode, Timings, Tokens
-from envkit.rollout.trial import Trial, TrialInvalid
-from envkit.rollout.watchdog import Watchdog
+from envkit.rollout.trial import Stage, Trial, TrialInvalid
 
 VERSION = version("envkit")
 
@@ -47,13 +44,9 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """What all episodes of a run share."""
+class Cast:
+    """Who plays: the source of policies, and the seed of their draws."""
 
-    resolved: Resolved
-    judge: Judge
-    host: Host
-    watchdog: Watchdog
     source: PolicySource
     seed: int
 
@@ -62,6 +55,7 @@ class Stage:
 class _Notes:
     """What is written down while an episode is played."""
 
+    attempt: int
     started: float = field(default_factory=time.monotonic)
     opened: float = 0.0
     policy: float = 0.0
@@ -69,6 +63,24 @@ class _Notes:
     stopped: str = ""  # why the policy went no further, in its own words
     messages: list[dict[str, Any]] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
+
+    def tokens(self) -> Tokens:
+        """What all seats' policies used."""
+        usage = self.usage
+        return Tokens(
+            prompt=usage.prompt_tokens, completion=usage.completion_tokens, cost=usage.cost
+        )
+
+    def timings(self, trial: Trial) -> Timings:
+        """Seconds by where they were spent, up to now."""
+        now = time.monotonic()
+        return Timings(
+            open=(self.opened or now) - self.started,
+            world=trial.world_seconds,
+            policy=self.policy,
+            judge=trial.judge_seconds,
+            total=now - self.started,
+        )
 
     def see(self, seat: str, messages: tuple[Message, ...]) -> None:
         """Append to the conversation; where there are several seats, each message says whose it is."""
@@ -85,33 +97,31 @@ class _Notes:
             self.messages[-1]["reasoning_content"] = action.thinking
 
 
-async def play(stage: Stage, work: Work, attempt: int) -> Episode:
+async def play(stage: Stage, cast: Cast, work: Work, attempt: int) -> Episode:
     """Play one episode. Raises UsageError, MissingError or JudgeError, which end the whole run."""
-    notes = _Notes()
+    origin = _origin(stage, cast, work)
     try:
         ticket = await stage.judge.draw(work.split, work.index)
     except TaskError as error:
-        return _undrawn(stage, work, str(error))
-    trial = Trial(
-        stage.resolved, stage.judge, stage.host, stage.watchdog, ticket,
-        episode=work.id, group=ticket.public.id,
-    )  # fmt: skip
+        return _undrawn(origin, str(error))
+    notes = _Notes(attempt)
+    trial = Trial(stage, ticket, episode=work.id, group=ticket.public.id)
     try:
-        verdict = await _perform(stage, work, ticket, trial, notes)
+        verdict = await _perform(stage, cast, work, trial, notes)
     finally:
         await trial.close()
-    return _episode(stage, work, ticket, trial, notes, verdict, attempt)
+    return _episode(origin, trial, notes, verdict)
 
 
-async def _perform(stage: Stage, work: Work, ticket: Ticket, trial: Trial, notes: _Notes) -> Verdict:
+async def _perform(stage: Stage, cast: Cast, work: Work, trial: Trial, notes: _Notes) -> Verdict:
     policies: dict[str, Policy] = {}
     try:
         shown = await trial.reset_seats()
         notes.opened = time.monotonic()
         for seat in trial.seats:
-            rng = KeyedRandom(str(stage.seed).encode(), f"{work.id}/{seat}")
-            casting = Casting(ticket, stage.judge, trial.tools, rng, seat, work.variant)
-            policies[seat] = await stage.source.open(casting)
+            rng = KeyedRandom(str(cast.seed).encode(), f"{work.id}/{seat}")
+            casting = Casting(trial.ticket, stage.judge, trial.tools, rng, seat, work.variant)
+            policies[seat] = await cast.source.open(casting)
         await _take_turns(trial, policies, shown, notes)
         return await trial.judge()
     except TrialInvalid as invalid:
@@ -153,57 +163,61 @@ async def _take_turns(
             notes.see(seat, step.observation.messages)
 
 
-def _undrawn(stage: Stage, work: Work, why: str) -> Episode:
-    """The record of a task that its author's code did not make: the runs beside it go on."""
+def _origin(stage: Stage, cast: Cast, work: Work) -> dict[str, Any]:
+    """Where an episode comes from: the part of its record that is known before it is played."""
+    return {
+        "id": work.id,
+        "spec": str(stage.resolved.spec),
+        "envkit": VERSION,
+        "digest": stage.resolved.digest,
+        "salt": stage.judge.salt,
+        "split": work.split,
+        "index": work.index,
+        "repeat": work.repeat,
+        "variant": work.variant,
+        "policy": cast.source.describe(),
+    }
+
+
+def _undrawn(origin: Mapping[str, Any], why: str) -> Episode:
+    """The record of a task that its author's code did not make: the episodes beside it go on."""
     nothing = Timings(open=0.0, world=0.0, policy=0.0, judge=0.0, total=0.0)
     return Episode(
-        **_origin(stage, work), task="", seed=0, messages=(), turns=0, ending=None, terminated=False,
-        truncated=False, reward=None, invalid=Reason.SETUP_FAILED, detail=why, blame="env", evidence="",
+        **origin,
+        invalid=Reason.SETUP_FAILED,
+        detail=why,
+        blame="env",
         timings=nothing,
-    )  # fmt: skip
+    )
 
 
-def _origin(stage: Stage, work: Work) -> dict[str, Any]:
-    return {
-        "id": work.id, "spec": str(stage.resolved.spec), "envkit": VERSION, "digest": stage.resolved.digest,
-        "salt": stage.judge.salt, "split": work.split, "index": work.index, "repeat": work.repeat,
-        "variant": work.variant, "policy": stage.source.describe(),
-    }  # fmt: skip
-
-
-def _episode(
-    stage: Stage, work: Work, ticket: Ticket, trial: Trial, notes: _Notes, verdict: Verdict, attempt: int
-) -> Episode:
-    score = verdict if isinstance(verdict, Score) else None
-    invalid = verdict if isinstance(verdict, Invalid) else None
-    now = time.monotonic()
-    timings = Timings(
-        open=(notes.opened or now) - notes.started, world=trial.world_seconds, policy=notes.policy,
-        judge=trial.judge_seconds, total=now - notes.started,
-    )  # fmt: skip
-    usage = notes.usage
+def _episode(origin: Mapping[str, Any], trial: Trial, notes: _Notes, verdict: Verdict) -> Episode:
     return Episode(
-        **_origin(stage, work),
-        task=ticket.public.id,
-        seed=ticket.public.seed,
+        **origin,
+        task=trial.ticket.public.id,
+        seed=trial.ticket.public.seed,
         messages=tuple(notes.messages),
         turns=notes.turns,
         ending=trial.ending,
         terminated=trial.ending in ("answer", "over"),
         truncated=trial.ending not in ("answer", "over", None),
-        reward=score.reward if score else None,
-        seats=score.seats if score else {},
-        checks={name: check.value for name, check in score.checks.items()} if score else {},
-        invalid=invalid.reason if invalid else None,
-        detail=invalid.detail if invalid else notes.stopped,
-        blame=invalid.blame if invalid else trial.blame,
-        findings=tuple(_finding(finding) for finding in trial.findings),
+        findings=tuple(asdict(finding) for finding in trial.findings),
         evidence=hashlib.sha256(trial.evidence.model_dump_json().encode()).hexdigest(),
-        tokens=Tokens(prompt=usage.prompt_tokens, completion=usage.completion_tokens, cost=usage.cost),
-        timings=timings,
-        attempts=attempt,
+        tokens=notes.tokens(),
+        timings=notes.timings(trial),
+        attempts=notes.attempt,
+        **_outcome(trial, notes, verdict),
     )
 
 
-def _finding(finding: Finding) -> dict[str, str]:
-    return {name: getattr(finding, name) for name in ("rule", "severity", "place", "evidence", "remedy")}
+def _outcome(trial: Trial, notes: _Notes, verdict: Verdict) -> dict[str, Any]:
+    """The verdict's part of the record."""
+    if isinstance(verdict, Invalid):
+        return {"invalid": verdict.reason, "detail": verdict.detail, "blame": verdict.blame}
+    return {
+        "reward": verdict.reward,
+        "seats": verdict.seats,
+        "checks": {name: check.value for name, check in verdict.checks.items()},
+        "detail": notes.stopped,
+        "blame": trial.blame,
+    }

@@ -176,7 +176,8 @@ class RandomCalls(_Source):
                 return Action(text=_random_text(rng))
             tool = rng.choice(tools)
             arguments = {
-                name: _random_value(rng, schema) for name, schema in tool.parameters["properties"].items()
+                name: _random_value(rng, schema)
+                for name, schema in tool.parameters["properties"].items()
             }
             return Action(calls=(ToolCall(tool.name, arguments, id=f"call-{left}"),))
 
@@ -188,26 +189,25 @@ def _random_text(rng: Random) -> str:
     return " ".join(rng.choices(words, k=rng.randint(0, 4)))
 
 
+_RANDOM: Mapping[str, Callable[[Random, Mapping[str, Any]], Any]] = {
+    "integer": lambda rng, schema: rng.choice((0, 1, -1, rng.randint(-1000, 1000))),
+    "number": lambda rng, schema: rng.uniform(-10, 10),
+    "boolean": lambda rng, schema: rng.random() < 0.5,
+    "array": lambda rng, schema: [
+        _random_value(rng, schema.get("items", {})) for _ in range(rng.randint(0, 3))
+    ],
+    "object": lambda rng, schema: {},
+    "null": lambda rng, schema: None,
+}
+
+
 def _random_value(rng: Random, schema: Mapping[str, Any]) -> Any:
     if "enum" in schema:
         return rng.choice(list(schema["enum"]))
     if "anyOf" in schema:
         return _random_value(rng, rng.choice(list(schema["anyOf"])))
-    match schema.get("type"):
-        case "integer":
-            return rng.choice((0, 1, -1, rng.randint(-1000, 1000)))
-        case "number":
-            return rng.uniform(-10, 10)
-        case "boolean":
-            return rng.random() < 0.5
-        case "array":
-            return [_random_value(rng, schema.get("items", {})) for _ in range(rng.randint(0, 3))]
-        case "object":
-            return {}
-        case "null":
-            return None
-        case _:
-            return _random_text(rng)
+    draw = _RANDOM.get(schema.get("type", "string"))
+    return _random_text(rng) if draw is None else draw(rng, schema)
 
 
 class ScriptFile(_Source):

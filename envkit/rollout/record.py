@@ -54,27 +54,29 @@ class Episode(Frozen):
     index: int
     repeat: int
     variant: str | None
-    task: str  # opaque id
-    seed: int
+    task: str = ""  # opaque id; empty where the task could not be made
+    seed: int = 0
     policy: Mapping[str, Any]
-    messages: tuple[Mapping[str, Any], ...]  # the conversation as chat-completions messages
+    messages: tuple[Mapping[str, Any], ...] = ()  # the conversation as chat-completions messages
     token_ids: tuple[int, ...] | None = None  # where the policy knows them
-    turns: int
-    ending: str | None
-    terminated: bool
-    truncated: bool
-    reward: float | None  # None: invalid
+    turns: int = 0
+    ending: str | None = None
+    terminated: bool = False
+    truncated: bool = False
+    reward: float | None = None  # None: invalid
     seats: Mapping[str, float] = Field(default_factory=dict)
     checks: Mapping[str, float] = Field(default_factory=dict)
     invalid: Reason | None = None
     detail: str = ""
     blame: Blame | None = None
     findings: tuple[Mapping[str, str], ...] = ()
-    evidence: str  # sha256 of the frozen evidence
+    evidence: str = ""  # sha256 of the frozen evidence
     tokens: Tokens = Tokens()
     timings: Timings
     attempts: int = 1
-    started: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
+    started: str = Field(
+        default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds")
+    )
 
     @property
     def place(self) -> tuple[int, int, str | None]:
@@ -144,7 +146,9 @@ class Record:
         path = self._folder / RUN
         if path.exists():
             if not self._resume:
-                raise RecordError(f"{self._folder} holds a run already; add --resume, or choose another --out")
+                raise RecordError(
+                    f"{self._folder} holds a run already; add --resume, or choose another --out"
+                )
             try:
                 before = RunHeader.model_validate_json(path.read_bytes())
             except ValidationError as error:
@@ -152,7 +156,9 @@ class Record:
             for name in RunHeader.model_fields:
                 was, is_ = getattr(before, name), getattr(self._header, name)
                 if was != is_:
-                    raise RecordError(f"{path}: {name} was {was!r} and is {is_!r}; this is another run")
+                    raise RecordError(
+                        f"{path}: {name} was {was!r} and is {is_!r}; this is another run"
+                    )
         else:
             waiting = path.with_suffix(".tmp")
             waiting.write_text(self._header.model_dump_json(indent=2), "utf-8")
@@ -176,7 +182,9 @@ def _line(episode: Episode) -> bytes:
     try:
         text = episode.model_dump_json()
     except PydanticSerializationError:  # lone surrogates, which a model may well send
-        text = episode.model_copy(update={"messages": tuple(scrub(episode.messages))}).model_dump_json()
+        text = episode.model_copy(
+            update={"messages": tuple(scrub(episode.messages))}
+        ).model_dump_json()
     return text.encode() + b"\n"
 
 
@@ -200,7 +208,10 @@ def read_episodes(folder: Path) -> list[Episode]:
 def read_sealed(folder: Path) -> dict[str, Mapping[str, Any]]:
     """The judge's own notes by episode id, for people: reasons, evidence, replies. Never for a policy."""
     notes: dict[str, Mapping[str, Any]] = {}
-    with contextlib.suppress(FileNotFoundError), (folder / "sealed" / "verdicts.jsonl").open() as stream:
+    with (
+        contextlib.suppress(FileNotFoundError),
+        (folder / "sealed" / "verdicts.jsonl").open() as stream,
+    ):
         for line in stream:
             if line.endswith("\n"):
                 note = json.loads(line)

@@ -21,15 +21,22 @@ from envkit.errors import EnvkitError
 from envkit.host import Backend, Host, HostSettings
 from envkit.judge.client import Judge, JudgeSettings
 from envkit.registry import Resolved, resolve
-from envkit.rollout.play import Stage, Work, play
+from envkit.rollout.play import Cast, Work, play
 from envkit.rollout.policy import PolicySource
 from envkit.rollout.record import Episode, Record, RunHeader
+from envkit.rollout.trial import Stage
 from envkit.rollout.watchdog import Watchdog
 
 ATTEMPTS = 3  # of an episode that infrastructure made invalid
 BACKOFF = 0.5  # seconds before the second attempt, twice that before the third
 RETRIED = frozenset(
-    {Reason.ENGINE_UNAVAILABLE, Reason.WORLD_NOT_OPENED, Reason.JUDGE_LOST, Reason.PROBE_LOST, Reason.POLICY_FAILED}
+    {
+        Reason.ENGINE_UNAVAILABLE,
+        Reason.WORLD_NOT_OPENED,
+        Reason.JUDGE_LOST,
+        Reason.PROBE_LOST,
+        Reason.POLICY_FAILED,
+    }
 )
 
 
@@ -110,12 +117,19 @@ class Runner:
         async with AsyncExitStack() as opening:
             opening.push_async_callback(self._source.aclose)
             watchdog = await opening.enter_async_context(Watchdog())
-            host = await opening.enter_async_context(Host(HostSettings(settings.backend, settings.concurrency)))
-            judge = await opening.enter_async_context(Judge(self._resolved.spec, self._judge_settings()))
-            self._stage = Stage(self._resolved, judge, host, watchdog, self._source, settings.seed)
+            host = await opening.enter_async_context(
+                Host(HostSettings(settings.backend, settings.concurrency))
+            )
+            judge = await opening.enter_async_context(
+                Judge(self._resolved.spec, self._judge_settings())
+            )
+            self._stage = Stage(self._resolved, judge, host, watchdog)
+            self._cast = Cast(self._source, settings.seed)
             self._record: Record | None = None
             if settings.out is not None:
-                self._record = opening.enter_context(Record(settings.out, self._header(), resume=settings.resume))
+                self._record = opening.enter_context(
+                    Record(settings.out, self._header(), resume=settings.resume)
+                )
             # a task that does not validate is one clear error now, not one in every episode
             await judge.draw(settings.split, settings.first)
             self._stack = opening.pop_all()
@@ -128,7 +142,9 @@ class Runner:
     def _judge_settings(self) -> JudgeSettings:
         settings = self._settings
         sealed = None if settings.out is None else settings.out / "sealed"
-        return JudgeSettings(settings.salt_file, settings.private, sealed, settings.backend, settings.concurrency)
+        return JudgeSettings(
+            settings.salt_file, settings.private, sealed, settings.backend, settings.concurrency
+        )
 
     def _header(self) -> RunHeader:
         settings = self._settings
@@ -166,7 +182,9 @@ class Runner:
             tell(episode)
         return set(kept)
 
-    async def _plan(self, queue: asyncio.Queue[Work | None], done: set[tuple[int, int, str | None]]) -> None:
+    async def _plan(
+        self, queue: asyncio.Queue[Work | None], done: set[tuple[int, int, str | None]]
+    ) -> None:
         settings = self._settings
         for index in range(settings.first, settings.first + settings.tasks):
             variants = await self._source.variants(self._stage.judge, settings.split, index)
@@ -178,7 +196,9 @@ class Runner:
         for _ in range(settings.concurrency):
             await queue.put(None)
 
-    async def _work(self, queue: asyncio.Queue[Work | None], tell: Callable[[Episode], None]) -> None:
+    async def _work(
+        self, queue: asyncio.Queue[Work | None], tell: Callable[[Episode], None]
+    ) -> None:
         while (work := await queue.get()) is not None:
             episode = await self._attempts(work)
             if self._record is not None:
@@ -189,11 +209,11 @@ class Runner:
 
     async def _attempts(self, work: Work) -> Episode:
         for attempt in range(1, ATTEMPTS):
-            episode = await play(self._stage, work, attempt)
+            episode = await play(self._stage, self._cast, work, attempt)
             if episode.invalid not in RETRIED:
                 return episode
             await asyncio.sleep(BACKOFF * attempt)
-        return await play(self._stage, work, ATTEMPTS)
+        return await play(self._stage, self._cast, work, ATTEMPTS)
 
 
 def _first(group: BaseExceptionGroup[EnvkitError]) -> EnvkitError:

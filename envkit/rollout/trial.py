@@ -44,6 +44,16 @@ class Step:
     info: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What the trials of a run share: the environment, its judge, the host and the watchdog."""
+
+    resolved: Resolved
+    judge: Judge
+    host: Host
+    watchdog: Watchdog
+
+
 class TrialInvalid(Exception):
     """The world could not be opened: there is an `Invalid` and no episode."""
 
@@ -55,15 +65,9 @@ class TrialInvalid(Exception):
 class Trial:
     """One episode, driven from outside. Call `reset` once, `step` until it says the end, `close` whatever happens."""
 
-    def __init__(
-        self, resolved: Resolved, judge: Judge, host: Host, watchdog: Watchdog, ticket: Ticket, *,
-        episode: str, group: str,
-    ) -> None:  # fmt: skip
-        self._env: Env[Any] = resolved.env()
-        self._pack = resolved.spec.pack
-        self._judge = judge
-        self._host = host
-        self._watchdog = watchdog
+    def __init__(self, stage: Stage, ticket: Ticket, *, episode: str, group: str) -> None:
+        self._env: Env[Any] = stage.resolved.env()
+        self._stage = stage
         self.ticket = ticket
         self._episode = episode
         self._group = group
@@ -108,8 +112,10 @@ class Trial:
         """Open the world; what each seat sees first."""
         task = self.ticket.public
         try:
-            with self._watchdog.guard(OPEN_SECONDS):
-                await self._env.reset(task, self._host, pack=self._pack, group=self._group)
+            with self._stage.watchdog.guard(OPEN_SECONDS):
+                await self._env.reset(
+                    task, self._stage.host, pack=self._stage.resolved.spec.pack, group=self._group
+                )
                 prompt = Message("user", task.prompt)
                 return {
                     seat: Observation((prompt, *(await self._env.observe(seat)).messages))
@@ -122,9 +128,15 @@ class Trial:
         except WorldError as error:
             raise TrialInvalid(Invalid(Reason.WORLD_NOT_OPENED, str(error))) from error
         except ValidationError as error:
-            raise TrialInvalid(Invalid(Reason.SETUP_FAILED, f"world: {error.title} does not validate")) from error
-        except Exception as error:  # an author's `setup` may raise anything; the agent has not acted yet
-            raise TrialInvalid(Invalid(Reason.SETUP_FAILED, f"{type(error).__name__}: {error}")) from error
+            raise TrialInvalid(
+                Invalid(Reason.SETUP_FAILED, f"world: {error.title} does not validate")
+            ) from error
+        except (
+            Exception
+        ) as error:  # an author's `setup` may raise anything; the agent has not acted yet
+            raise TrialInvalid(
+                Invalid(Reason.SETUP_FAILED, f"{type(error).__name__}: {error}")
+            ) from error
 
     async def step_seats(self, actions: Mapping[str, Action]) -> dict[str, Step]:
         """Carry out one action of each acting seat, in the seats' order; the seats that act next observe."""
@@ -153,7 +165,7 @@ class Trial:
             if self._tool_calls > limits.tool_calls:
                 self.ending = "tool_calls"
                 return observation
-            with self._watchdog.guard(max(0.0, limits.seconds - self.world_seconds)):
+            with self._stage.watchdog.guard(max(0.0, limits.seconds - self.world_seconds)):
                 observation = await self._env.step(action, seat)
         except TimeoutError:
             self.ending = "seconds"
@@ -195,8 +207,12 @@ class Trial:
                 self.verdict = Invalid(Reason.ENGINE_UNAVAILABLE, str(error))
                 return self.verdict
             await self._env.close()  # nothing of the living world is left when the judge speaks
-            judged = await self._judge.grade(self.ticket, self.evidence, self._episode)
-            self.verdict, self.findings, self.judge_seconds = judged.verdict, judged.findings, judged.seconds
+            judged = await self._stage.judge.grade(self.ticket, self.evidence, self._episode)
+            self.verdict, self.findings, self.judge_seconds = (
+                judged.verdict,
+                judged.findings,
+                judged.seconds,
+            )
             if self.blame is None and isinstance(judged.verdict, Score):
                 self.blame = judged.verdict.blame
         return self.verdict
@@ -204,7 +220,7 @@ class Trial:
     async def _freeze(self) -> FrozenEvidence:
         """What is left; where the agent broke the world itself, its answer and calls alone."""
         try:
-            with self._watchdog.guard(FREEZE_SECONDS):
+            with self._stage.watchdog.guard(FREEZE_SECONDS):
                 return await self._env.freeze()
         except EngineLost:
             raise

@@ -1,9 +1,9 @@
 """What every pack must show: three lines in a pack's tests, and its environments are held to the protocol.
 
-    from envkit.testing import PackConformance
+from envkit.testing import PackConformance
 
-    class TestDesk(PackConformance):
-        pack = "desk"
+class TestDesk(PackConformance):
+    pack = "desk"
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ class PackConformance:
             assert episode.reward is not None, _why(episode)
             assert episode.reward < 1.0, _why(episode)
             played.setdefault(episode.spec, set()).add(str(episode.variant))
-        assert all(len(variants) >= 2 for variants in played.values()), f"too few near-misses: {played}"
+        assert all(len(variants) >= 2 for variants in played.values()), (
+            f"too few near-misses: {played}"
+        )
 
     def _entries(self) -> dict[str, EnvEntry]:
         found = [pack for pack in packs() if pack.name == self.pack]

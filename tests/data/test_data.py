@@ -36,7 +36,9 @@ def test_specs_have_one_canonical_form(text, canonical):
     assert str(EnvSpec.parse(canonical)) == canonical
 
 
-@pytest.mark.parametrize("text", ["", "desk", "Desk/x", "desk/logdesk@x", "desk/", "/x", "a/b?k=1&k=2", "a b/c"])
+@pytest.mark.parametrize(
+    "text", ["", "desk", "Desk/x", "desk/logdesk@x", "desk/", "/x", "a/b?k=1&k=2", "a b/c"]
+)
 def test_what_is_no_spec_says_how_to_write_one(text):
     with pytest.raises(SpecError):
         EnvSpec.parse(text)
@@ -84,7 +86,8 @@ def test_combinators():
     assert Score.weighted({"a": 0.1, "b": 0.2, "c": 0.7}, a=True, b=True, c=True).reward == 1.0
     assert Score.gate(failed("no"), Score(1.0)).reward == 0.0
     assert Score.gate(True, Score(0.5)).reward == 0.5
-    for weights in ({"a": 1}, {"a": 1, "b": 0}, {"a": 1, "b": math.nan}, {"a": 1, "b": -1}):
+    assert Score.weighted({"a": 1e9, "b": 1e-300}, a=True, b=False).reward < 1.0
+    for weights in ({"a": 1}, {"a": 1e308, "b": 1e308}, {"a": 1, "b": 0}, {"a": 1, "b": math.nan}, {"a": 1, "b": -1}):
         with pytest.raises(ValueError, match="weights"):
             Score.weighted(weights, a=True, b=True)
 
@@ -99,7 +102,9 @@ def test_every_reason_names_who_is_to_blame():
 
 def evidence(**items: FrozenItem | bytes) -> Evidence:
     frozen = [
-        item.model_copy(update={"name": name}) if isinstance(item, FrozenItem) else FrozenItem(name=name, data=item)
+        item.model_copy(update={"name": name})
+        if isinstance(item, FrozenItem)
+        else FrozenItem(name=name, data=item)
         for name, item in items.items()
     ]
     return Evidence(FrozenEvidence(items=tuple(frozen)))
@@ -141,7 +146,10 @@ def test_frozen_evidence_survives_the_pipe(items, answer):
         )  # fmt: skip
     except ValidationError:
         return  # lone surrogates: scrubbed before they get here
-    assert FrozenEvidence.model_validate(json.loads(json.dumps(frozen.model_dump(mode="json")))) == frozen
+    assert (
+        FrozenEvidence.model_validate(json.loads(json.dumps(frozen.model_dump(mode="json"))))
+        == frozen
+    )
 
 
 def test_hidden_draws_come_from_the_nonce():
@@ -164,7 +172,9 @@ def test_tasks_are_frozen_and_refuse_unknown_fields():
 
 
 def test_bytes_in_a_world_survive_json_as_blobs():
-    probe = SubjectCall(files={"a": b"\xff\x00", "b": "text"}, module="a", function="f", arguments=(1, "x"))
+    probe = SubjectCall(
+        files={"a": b"\xff\x00", "b": "text"}, module="a", function="f", arguments=(1, "x")
+    )
     back = PROBES["call"].model_validate(json.loads(probe.model_dump_json()))
     assert back == probe
     assert back.files["a"] == Blob(data=b"\xff\x00")
@@ -173,7 +183,11 @@ def test_bytes_in_a_world_survive_json_as_blobs():
 
 def test_replies_hold_strict_values_only():
     assert Reply(ok=True, stdout="[1, 2]").value() == [1, 2]
-    for reply in (Reply(ok=False, problem="timeout"), Reply(ok=True, stdout="NaN"), Reply(ok=True, stdout="")):
+    for reply in (
+        Reply(ok=False, problem="timeout"),
+        Reply(ok=True, stdout="NaN"),
+        Reply(ok=True, stdout=""),
+    ):
         assert isinstance(reply.value(), Malformed)
 
 
@@ -210,14 +224,26 @@ def test_a_tool_comes_from_its_hints_and_docstring():
     assert schema["description"].startswith("Search the notes.")
     assert schema["parameters"]["required"] == ["query"]
     assert schema["parameters"]["additionalProperties"] is False
-    assert schema["parameters"]["properties"]["query"]["description"] == "what to look for, over two lines"
+    assert (
+        schema["parameters"]["properties"]["query"]["description"]
+        == "what to look for, over two lines"
+    )
     assert made.check({"query": "x"}) == {"query": "x", "most": 5, "tags": None}
-    for wrong, names in [({}, "query"), ({"query": 1, "most": "x"}, "most"), ({"query": "a", "z": 1}, "z"), ("{", "object")]:
+    for wrong, names in [
+        ({}, "query"),
+        ({"query": 1, "most": "x"}, "most"),
+        ({"query": "a", "z": 1}, "z"),
+        ("{", "object"),
+    ]:
         with pytest.raises(BadArguments, match=names):
             made.check(wrong)
 
 
-@given(st.recursive(st.none() | st.integers() | st.text() | st.floats(), lambda x: st.dictionaries(st.text(), x)))
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text() | st.floats(), lambda x: st.dictionaries(st.text(), x)
+    )
+)
 def test_whatever_a_model_sends_is_checked_or_refused(arguments):
     def act(n: int, copy: str = "") -> str:
         """Act."""

@@ -11,13 +11,21 @@ from envkit.data.keyed import KeyedRandom
 
 def test_the_same_key_and_label_draw_the_same():
     draws = [
-        [rng.random(), rng.randint(0, 10**30), rng.sample(range(50), 5), rng.gauss(0, 1), rng.randbytes(9)]
+        [
+            rng.random(),
+            rng.randint(0, 10**30),
+            rng.sample(range(50), 5),
+            rng.gauss(0, 1),
+            rng.randbytes(9),
+        ]
         for rng in (KeyedRandom(b"k", "a"), KeyedRandom(b"k", "a"))
     ]
     assert draws[0] == draws[1]
 
 
-@pytest.mark.parametrize("other", [KeyedRandom(b"k", "b"), KeyedRandom(b"l", "a"), KeyedRandom(b"ka", "")])
+@pytest.mark.parametrize(
+    "other", [KeyedRandom(b"k", "b"), KeyedRandom(b"l", "a"), KeyedRandom(b"ka", "")]
+)
 def test_another_key_or_label_draws_another(other):
     assert other.random() != KeyedRandom(b"k", "a").random()
 
@@ -53,7 +61,9 @@ def test_draws_do_not_betray_later_ones_as_mersenne_twister_does():
 
     twister = random.Random(1234)
     clone = predict([twister.getrandbits(32) for _ in range(624)])
-    assert [clone.getrandbits(32) for _ in range(5)] == [twister.getrandbits(32) for _ in range(5)], "the attack works"
+    assert [clone.getrandbits(32) for _ in range(5)] == [
+        twister.getrandbits(32) for _ in range(5)
+    ], "the attack works"
     keyed = KeyedRandom(b"k")
     clone = predict([keyed.getrandbits(32) for _ in range(624)])
     assert [clone.getrandbits(32) for _ in range(5)] != [keyed.getrandbits(32) for _ in range(5)]

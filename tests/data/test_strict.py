@@ -76,3 +76,12 @@ def test_scrub_cuts_what_is_too_deep():
         deep = [deep]
     assert "too deep" in json.dumps(scrub(deep))
     assert scrub(math.inf) == "inf"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "raw", ['"' + '\\"' * 500_000, "\\" * 1_000_000, '"' * 1_000_000, "[{" * 500_000, '["\\' * 250_000]
+)
+def test_no_text_takes_more_than_linear_time(raw):
+    """Of an earlier version the first of these took more than half an hour."""
+    assert isinstance(strict_json(raw[: 1 << 20]), Malformed)

@@ -23,7 +23,9 @@ def world(name: str, cls: str, query: str = "") -> EnvSpec:
 
 
 def counted(x: object) -> FrozenEvidence:
-    return FrozenEvidence(items=(FrozenItem(name="table/value.json", data=json.dumps({"x": x}).encode()),))
+    return FrozenEvidence(
+        items=(FrozenItem(name="table/value.json", data=json.dumps({"x": x}).encode()),)
+    )
 
 
 async def test_grades_frozen_evidence_by_gold_that_stays_in_the_judge():
@@ -95,7 +97,14 @@ async def test_tasks_that_do_not_validate_are_one_clear_error(tmp_path):
         "            lambda: 'no task',\n"
         "        ][index]()\n"
     )
-    expected = ["tabel", "gold", "world\\['table'\\]", "hint", "ZeroDivisionError at wrong.py", "not a Task"]
+    expected = [
+        "tabel",
+        "gold",
+        "world\\['table'\\]",
+        "hint",
+        "ZeroDivisionError at wrong.py",
+        "not a Task",
+    ]
     async with Judge(EnvSpec.parse(f"file:{path}:Wrong")) as judge:
         for index, message in enumerate(expected):
             with pytest.raises(TaskError, match=message) as raised:
@@ -225,10 +234,14 @@ async def test_hostile_calls_and_answers_survive_the_way_to_the_judge():
     deep: object = "x"
     for _ in range(60):
         deep = [deep]
-    calls = (CallRecord(tool="t", arguments={"deep": deep, "\x00": "\u2028"}, result="r" * 100_000),)
+    calls = (
+        CallRecord(tool="t", arguments={"deep": deep, "\x00": "\u2028"}, result="r" * 100_000),
+    )
     async with Judge(world("counter", "Counter")) as judge:
         ticket = await judge.draw("train", 0)
-        judged = await judge.grade(ticket, FrozenEvidence(answer="\x1b[31m\U0010ffff", calls=calls), "e")
+        judged = await judge.grade(
+            ticket, FrozenEvidence(answer="\x1b[31m\U0010ffff", calls=calls), "e"
+        )
     assert judged.verdict.reward == 0.0
 
 

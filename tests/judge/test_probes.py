@@ -14,7 +14,12 @@ WORLDS = Path(__file__).parent.parent / "worlds"
 pytestmark = pytest.mark.timeout(180)
 
 
-@pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), pytest.param("bubblewrap", marks=pytest.mark.bubblewrap)])
+@pytest.fixture(
+    params=[
+        pytest.param("docker", marks=pytest.mark.docker),
+        pytest.param("bubblewrap", marks=pytest.mark.bubblewrap),
+    ]
+)
 def backend(request):
     return request.param
 
@@ -42,7 +47,7 @@ CHEATS = {
     "text": "def double(n): return str(2 * n)",
     "exit": "import os\ndef double(n): os._exit(0)",
     "exit at import": "raise SystemExit(0)",
-    "prints an answer": "def double(n):\n    print('[{\"value\": \"%d\"}]' % (2 * n)); import os; os._exit(0)",
+    "prints an answer": 'def double(n):\n    print(\'[{"value": "%d"}]\' % (2 * n)); import os; os._exit(0)',
     "forges another form": (
         "import os\n"
         "def double(n):\n"
@@ -71,7 +76,9 @@ CHEATS = {
 
 
 async def test_honest_code_passes_and_no_cheat_does(backend):
-    verdicts = await grade("double", "def double(n): return 2 * n", *CHEATS.values(), backend=backend)
+    verdicts = await grade(
+        "double", "def double(n): return 2 * n", *CHEATS.values(), backend=backend
+    )
     for name, verdict in zip(["honest", *CHEATS], verdicts, strict=True):
         assert isinstance(verdict, Score), (name, verdict)
         assert verdict.reward == float(name == "honest"), name
@@ -106,9 +113,14 @@ async def test_calls_share_a_process_only_where_the_grader_says_so(backend):
 
 async def test_programs_and_tests_run_in_slots_of_their_own(backend):
     right = "print(2 * int(input()))"
-    assert [v.reward for v in await grade("run", right, "print(41)", "raise SystemExit(3)", backend=backend)] == [1, 0, 0]
+    assert [
+        v.reward
+        for v in await grade("run", right, "print(41)", "raise SystemExit(3)", backend=backend)
+    ] == [1, 0, 0]
     double = "def double(n): return 2 * n"
-    assert [v.reward for v in await grade("tests", double, "def double(n): return 9", backend=backend)] == [1, 0]
+    assert [
+        v.reward for v in await grade("tests", double, "def double(n): return 9", backend=backend)
+    ] == [1, 0]
 
 
 @pytest.mark.bubblewrap

@@ -63,7 +63,9 @@ async def one(act, spec=COUNTER) -> Episode:
     return episode
 
 
-@pytest.mark.parametrize(("policy", "reward"), [("oracle", 1.0), ("noop", 0.0), ("near-misses", 0.0)])
+@pytest.mark.parametrize(
+    ("policy", "reward"), [("oracle", 1.0), ("noop", 0.0), ("near-misses", 0.0)]
+)
 async def test_scripts_earn_what_they_should(policy, reward):
     episodes = await play(policy_source(policy), tasks=6)
     assert {episode.reward for episode in episodes} == {reward}
@@ -103,7 +105,10 @@ async def test_bad_calls_come_back_as_observations_that_name_the_field():
     [
         (lambda turn, seen, casting: Action(calls=(ToolCall("add", {"n": 0}),)), "turns"),
         (lambda turn, seen, casting: Action(calls=(ToolCall("add", {"n": 0}),) * 21), "tool_calls"),
-        (lambda turn, seen, casting: Action(calls=(ToolCall("submit", {"answer": "x"}),)), "answer"),
+        (
+            lambda turn, seen, casting: Action(calls=(ToolCall("submit", {"answer": "x"}),)),
+            "answer",
+        ),
     ],
 )
 async def test_limits_end_an_episode_with_their_reason_and_it_is_graded(act, ending):
@@ -114,12 +119,15 @@ async def test_limits_end_an_episode_with_their_reason_and_it_is_graded(act, end
 
 
 async def test_seconds_count_world_time_and_cut_a_slow_tool_off(tmp_path):
-    slow = (WORLDS / "secret.py").read_text().replace("gold={", "limits=Limits(seconds=0.3), gold={")
+    slow = (
+        (WORLDS / "secret.py").read_text().replace("gold={", "limits=Limits(seconds=0.3), gold={")
+    )
     path = tmp_path / "slow.py"
     path.write_text(slow.replace("import Data", "import Limits, Data"))
     started = time.monotonic()
     episode = await one(
-        lambda turn, seen, casting: Action(calls=(ToolCall("wait", {"seconds": 60}),)), f"file:{path}:Secret"
+        lambda turn, seen, casting: Action(calls=(ToolCall("wait", {"seconds": 60}),)),
+        f"file:{path}:Secret",
     )
     assert (episode.ending, episode.reward) == ("seconds", 0.0)
     assert time.monotonic() - started < 20
@@ -169,7 +177,9 @@ async def test_a_policy_that_stops_is_graded():
 async def test_a_setup_that_raises_is_the_authors_and_not_retried(tmp_path):
     path = tmp_path / "broken.py"
     source = (WORLDS / "secret.py").read_text()
-    path.write_text(source.replace("    @tool\n", "    async def setup(self):\n        1 / 0\n\n    @tool\n", 1))
+    path.write_text(
+        source.replace("    @tool\n", "    async def setup(self):\n        1 / 0\n\n    @tool\n", 1)
+    )
     episode = await one(lambda *_: Action("x"), f"file:{path}:Secret")
     assert (episode.reward, episode.invalid, episode.blame) == (None, Reason.SETUP_FAILED, "env")
     assert episode.attempts == 1
@@ -193,14 +203,18 @@ async def test_a_run_refuses_wrong_specs_and_wrong_first_tasks(tmp_path):
 
 async def test_later_tasks_that_do_not_validate_fell_nothing_else():
     episodes = await play(policy_source("noop"), split="test", tasks=8)
-    assert [episode.reward for episode in sorted(episodes, key=lambda e: e.index)] == [0.0] * 5 + [None] * 3
+    assert [episode.reward for episode in sorted(episodes, key=lambda e: e.index)] == [0.0] * 5 + [
+        None
+    ] * 3
     assert {e.blame for e in episodes if e.reward is None} == {"env"}
 
 
 async def test_a_setting_makes_a_variant():
     episodes = await play(policy_source("near-misses"), COUNTER + "?most=100", tasks=1)
     refused = next(episode for episode in episodes if episode.variant == "refused")
-    assert refused.invalid == Reason.SETUP_FAILED  # its own assertion: with this setting nothing is refused
+    assert (
+        refused.invalid == Reason.SETUP_FAILED
+    )  # its own assertion: with this setting nothing is refused
     assert "most=100" in refused.spec
 
 
@@ -244,13 +258,19 @@ async def test_two_runs_never_write_one_record(tmp_path):
     out = tmp_path / "run"
     async with Runner(RunSettings(spec=COUNTER, tasks=1, out=out), policy_source("noop")):
         with pytest.raises(RecordError, match="another run"):
-            async with Runner(RunSettings(spec=COUNTER, tasks=1, out=out, resume=True), policy_source("noop")):
+            async with Runner(
+                RunSettings(spec=COUNTER, tasks=1, out=out, resume=True), policy_source("noop")
+            ):
                 pass
 
 
 async def test_lone_surrogates_from_a_policy_are_written_down(tmp_path):
     def act(turn, observation, casting):
-        return Action("\ud800", calls=(ToolCall("add", {"n": 1, "\udc00": "\ud800"}),)) if turn < 1 else Action("\udfff")
+        return (
+            Action("\ud800", calls=(ToolCall("add", {"n": 1, "\udc00": "\ud800"}),))
+            if turn < 1
+            else Action("\udfff")
+        )
 
     out = tmp_path / "run"
     async with Runner(RunSettings(spec=COUNTER, tasks=1, out=out), Acting(act)) as runner:
@@ -287,11 +307,17 @@ def test_a_killed_run_resumes_without_losing_or_repeating(tmp_path):
         process.wait()
         process.stdout.close()
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, spec, str(out)], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", KILLED, spec, str(out)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     told = [int(line) for line in done.stdout.split()]
     assert sorted(told) == list(range(64))
-    written = [json.loads(line)["index"] for line in (out / "episodes.jsonl").read_text().splitlines()]
+    written = [
+        json.loads(line)["index"] for line in (out / "episodes.jsonl").read_text().splitlines()
+    ]
     assert sorted(written) == list(range(64)), "lost or repeated"
 
 

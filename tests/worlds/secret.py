@@ -25,7 +25,9 @@ class Secret(Env):
     @classmethod
     def task(cls, split: str, index: int, rng: Random) -> Task:
         secret = str(uuid.UUID(int=rng.getrandbits(128), version=4))
-        return Task(prompt="Say the secret.", world={"notes": {"hint": "none"}}, gold={"secret": secret})
+        return Task(
+            prompt="Say the secret.", world={"notes": {"hint": "none"}}, gold={"secret": secret}
+        )
 
     @staticmethod
     def grade(evidence: Evidence, gold: dict) -> Score:

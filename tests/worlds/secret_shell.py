@@ -16,7 +16,12 @@ class SecretShell(Env):
     def task(cls, split: str, index: int, rng: Random) -> Task:
         secret = str(uuid.UUID(int=rng.getrandbits(128), version=4))
         world = {"shell": {"readme.txt": "nothing here"}}
-        return Task(prompt="Write the secret.", world=world, gold={"secret": secret}, limits=Limits(seconds=60))
+        return Task(
+            prompt="Write the secret.",
+            world=world,
+            gold={"secret": secret},
+            limits=Limits(seconds=60),
+        )
 
     @staticmethod
     def grade(evidence: Evidence, gold: dict) -> Score:

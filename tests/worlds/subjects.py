@@ -42,11 +42,18 @@ def grade_double(evidence: Evidence):
     rng = evidence.rng()
     inputs = [rng.randint(-1000, 1000) for _ in range(6)]
     replies = yield [
-        SubjectCall(files=evidence.files("shell/"), module="code.py", function="double", arguments=(n,), seconds=2)
+        SubjectCall(
+            files=evidence.files("shell/"),
+            module="code.py",
+            function="double",
+            arguments=(n,),
+            seconds=2,
+        )
         for n in inputs
     ]
     right = [
-        type(reply.value()) is int and reply.value() == 2 * n for n, reply in zip(inputs, replies, strict=True)
+        type(reply.value()) is int and reply.value() == 2 * n
+        for n, reply in zip(inputs, replies, strict=True)
     ]
     return Score.all(doubles=all(right))
 
@@ -55,13 +62,18 @@ def _codec(evidence: Evidence, batch: str | None):
     files = evidence.files("shell/")
     words = [f"word-{evidence.rng().randint(0, 10**9)}" for _ in range(3)]
     encoded = yield [
-        SubjectCall(files=files, module="code.py", function="encode", arguments=(word,), batch=batch) for word in words
+        SubjectCall(
+            files=files, module="code.py", function="encode", arguments=(word,), batch=batch
+        )
+        for word in words
     ]
     tokens = [reply.value() for reply in encoded]
     if not all(isinstance(token, str) for token in tokens):
         return Score.all(round_trip=False)
     decoded = yield [
-        SubjectCall(files=files, module="code.py", function="decode", arguments=(token,), batch=batch)
+        SubjectCall(
+            files=files, module="code.py", function="decode", arguments=(token,), batch=batch
+        )
         for token in tokens
     ]
     return Score.all(round_trip=[reply.value() for reply in decoded] == words)
@@ -76,18 +88,22 @@ def grade_batch(evidence: Evidence):
     """Two calls in one process may share state, where the grader opted in."""
     files = evidence.files("shell/")
     replies = yield [
-        SubjectCall(files=files, module="code.py", function="count", batch="together") for _ in range(3)
+        SubjectCall(files=files, module="code.py", function="count", batch="together")
+        for _ in range(3)
     ]
     alone = yield [SubjectCall(files=files, module="code.py", function="count") for _ in range(2)]
     return Score.all(
-        shared=[reply.value() for reply in replies] == [1, 2, 3], alone=[r.value() for r in alone] == [1, 1]
+        shared=[reply.value() for reply in replies] == [1, 2, 3],
+        alone=[r.value() for r in alone] == [1, 1],
     )
 
 
 def grade_run(evidence: Evidence):
     """code.py reads a number from stdin and prints its double."""
     (reply,) = yield [
-        SubjectRun(files=evidence.files("shell/"), argv=("python3", "code.py"), stdin="21\n", seconds=5)
+        SubjectRun(
+            files=evidence.files("shell/"), argv=("python3", "code.py"), stdin="21\n", seconds=5
+        )
     ]
     return Score.all(doubles=reply.ok and reply.stdout == "42\n")
 

@@ -222,7 +222,7 @@ def _digest(seen: PackView, name: str, split: str, index: int) -> str:
 
 
 def _first_task(seen: PackView, name: str) -> Task[Any] | None:
-    """Task 0 of the first split, for rules about scripts; None where `task_draws` has said why not."""
+    """Task 0 of the first split, for rules about scripts; None where `task_draws` says why."""
     resolved = seen.resolved[name]
     split = next(iter(resolved.env.splits), None)
     if split is None:

@@ -1,0 +1,181 @@
+"""Each kind of bad input: one clear error, the right exit status, nothing else falls over."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+MANIFEST = {
+    "schema_version": 1,
+    "envs": {
+        "world": {
+            "class": "PACKAGE.world:World",
+            "version": 1,
+            "summary": "Reach a total.",
+            "splits": {"train": 20, "test": 5},
+        }
+    },
+}
+
+
+def manifest(package: str) -> str:
+    return json.dumps(MANIFEST).replace("PACKAGE", package)
+
+
+def one_error(done, status: int, *words: str) -> None:
+    assert done.status == status, done.err
+    said = [line for line in done.err.splitlines() if not line.startswith("envkit: warning: ")]
+    assert said[0].startswith("envkit: error: ")
+    assert len(said) <= 2
+    assert "Traceback" not in done.err
+    for word in words:
+        assert word in done.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('Task(prompt=', 'Task(promt="x", prompt=', ["promt"]),
+        ("gold=Gold(total=total)", 'gold={"total": "many"}', ["gold", "total"]),
+        ('"table": {"x": 0}', '"shell": {}, "table": {"x": 0}', ["'shell'", "table"]),
+        ('"table": {"x": 0}', '"table": {"x": "no"}', ["table"]),
+        ("@staticmethod\n    def grade(", "def grade(self, ", ["grade", "static"]),
+        ("class World", "class Earth", ["World"]),
+        ("import Data", "import Nothing", ["Nothing"]),
+        ("import Data", "import (", ["SyntaxError"]),
+        ("total = rng.randint(3, 9)", "total = 1 / 0", ["ZeroDivisionError"]),
+        ("return Task(", "return dict(", ["dict", "Task"]),
+    ],
+)  # fmt: skip
+def test_what_an_author_got_wrong(envkit, world, old, new, words):
+    one_error(envkit("rollout", world(old, new)), 2, *words)
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["rollout"], ["which environment", "envkit list"]),
+        (["rollout", "not a spec"], ["not an environment spec"]),
+        (["rollout", "nopack/x"], ["no pack is called 'nopack'", "desk"]),
+        (["rollout", "desk/nope"], ["logdesk"]),
+        (["rollout", "desk/logdesk@99"], ["version 1"]),
+        (["rollout", "desk/logdesk?levle=hard"], ["levle", "level"]),
+        (["rollout", "file:nothing.py:World"], ["no such file"]),
+        (["rollout", "nosource:x"], ["nosource"]),
+        (["rollout", "desk/logdesk", "--tasks", "0"], ["--tasks"]),
+        (["rollout", "desk/logdesk", "--tasks", "3000"], ["2000"]),
+        (["rollout", "desk/logdesk", "--tasks", "many"], ["--tasks"]),
+        (["rollout", "desk/logdesk", "--backend", "podman"], ["--backend", "bubblewrap"]),
+        (["rollout", "desk/logdesk", "--policy", "orcale"], ["orcale", "oracle"]),
+        (["rollout", "desk/logdesk", "--policy", "script:no.py"], ["no.py"]),
+        (["rollout", "desk/logdesk", "--temperature", "1"], ["--temperature", "openai"]),
+        (["rollout", "desk/logdesk", "--policy", "openai:m", "--price", "3"], ["IN:OUT"]),
+        (["rollout", "desk/logdesk", "--show"], ["--task"]),
+        (["rollout", "desk/logdesk", "--resume"], ["--out"]),
+        (["rollout", "desk/logdesk", "--task", "third"], ["index"]),
+        (["rollout", "desk/logdesk", "--salt-file", "no"], ["salt file no", "openssl"]),
+        (["rollout", "desk/logdesk", "--out", "/proc/x"], ["--out /proc/x"]),
+        (["rollout", "--config", "no.toml"], ["no.toml"]),
+        (["rollout", "--nope"], ["--nope"]),
+        (["validate", "nope"], ["no pack is called 'nope'"]),
+        (["validate", "."], ["pyproject.toml"]),
+        (["new", "Not-a-name"], ["'not_a_name'"]),
+        (["new", "desk"], ["installed already"]),
+        (["bench", "nothing"], ["core"]),
+        (["nothing"], ["nothing"]),
+    ],
+)
+def test_wrong_use(envkit, argv, words):
+    one_error(envkit(*argv), 2, *words)
+
+
+def test_a_wrong_setting_in_a_file_is_named_with_what_was_meant(envkit, tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text('spec = "desk/logdesk"\nconcurency = 3\n')
+    one_error(envkit("rollout", "--config", path), 2, "concurency", "'concurrency'")
+    path.write_text('spec = "desk/logdesk"\ntasks = "few"\n')
+    one_error(envkit("rollout", "--config", path), 2, "run.toml: tasks", "few")
+    path.write_text("spec = [")
+    one_error(envkit("rollout", "--config", path), 2, "not TOML")
+
+
+def test_an_error_is_the_one_document_where_json_was_asked_for(envkit):
+    done = envkit("rollout", "nopack/x", "--json")
+    assert done.json["status"] == 2
+    assert "nopack" in done.json["error"]
+
+
+def test_debug_shows_where_it_came_from(envkit):
+    assert "Traceback" in envkit("--debug", "rollout", "nopack/x").err
+    assert "Traceback" in envkit("rollout", "nopack/x", "--debug").err
+
+
+def test_another_run_in_the_folder_is_refused_and_kept(envkit, world, tmp_path):
+    out = tmp_path / "run"
+    envkit("rollout", world(), "--tasks", 2, "--out", out)
+    kept = (out / "episodes.jsonl").read_bytes()
+    one_error(envkit("rollout", world(), "--tasks", 2, "--out", out), 2, "--resume")
+    done = envkit("rollout", "--resume", "--out", out, "--seed", 7)
+    one_error(done, 2, "seed")
+    world("rng.randint(3, 9)", "rng.randint(3, 5)")
+    assert (out / "episodes.jsonl").read_bytes() == kept
+
+
+def test_two_packs_of_one_name(envkit, install):
+    install("one-dist", "twin", manifest("one_dist"))
+    install("two-dist", "twin", manifest("two_dist"))
+    one_error(envkit("rollout", "twin/world"), 2, "one-dist and two-dist", "uninstall one")
+    listed = envkit("list", "--json")
+    assert listed.status == 0
+    assert {row["env"].partition("/")[0] for row in listed.json} >= {"desk"}
+    assert "twin" not in listed.out
+    assert "two packs are called 'twin'" in listed.err
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "has no envkit.json"),
+        ("{", "envkit.json"),
+        ('{"schema_version": 1, "envs": {"a": {"version": 1}}}', "envs.a.class"),
+        ('{"schema_version": 9, "envs": {}}', "schema_version"),
+    ],
+)
+def test_a_broken_pack_beside_good_ones(envkit, install, text, why):
+    install("bad-dist", "bad", text)
+    listed = envkit("list", "--json")
+    assert listed.status == 0
+    assert {row["env"] for row in listed.json} == {"desk/bugfix", "desk/logdesk"}
+    assert why in listed.err
+    one_error(envkit("rollout", "bad/a"), 2, "broken", why)
+    checked = envkit("validate", "bad", "--json")
+    assert checked.status == 1
+    assert checked.json["findings"][0]["rule"] == "structure.manifest"
+
+
+def test_no_engine_answers(envkit, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    done = envkit("rollout", "desk/logdesk", "--backend", "docker", "--tasks", "2")
+    one_error(done, 3, "no container engine answers")
+
+
+def test_nothing_to_run_sandboxes_in(envkit, monkeypatch, tmp_path):
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    one_error(envkit("rollout", "desk/logdesk", "--tasks", "2"), 3, "apt install bubblewrap")
+    checked = envkit("doctor", "--json")
+    assert (checked.status, checked.json["backends"]) == (3, [])
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [
+        pytest.param("docker", marks=pytest.mark.docker),
+        pytest.param("bubblewrap", marks=pytest.mark.bubblewrap),
+    ],
+)
+def test_an_image_that_is_missing(envkit, world, backend):
+    spec = world("table = Data", 'shell = Terminal(image="no/such:image")\n    table = Data')
+    done = envkit("rollout", spec, "--backend", backend, "--tasks", "2")
+    one_error(done, 3, "'no/such:image' is not on this machine")
