@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from envkit.data.evidence import FrozenItem
 from envkit.data.message import Observation
-from envkit.data.task import Frozen
+from envkit.data.task import Frozen, Limits
 from envkit.data.tool import Tool
 from envkit.errors import DeclarationError
 from envkit.host import Host
@@ -50,6 +50,7 @@ class Context:
     )
     host: Host
     sessions: dict[str, Session] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
 
 
 class Session(Protocol):

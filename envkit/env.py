@@ -121,7 +121,9 @@ class Env(Generic[G]):
         """Open the declared world for one task. Once per instance; `close` must follow, whatever happens."""
         rng = KeyedRandom(task.seed.to_bytes(32, "big"), "world")
         clock = Clock(EPOCH + rng.randrange(366) * 86_400)
-        context = Context(pack, task.id, group, rng, clock, self._stack, host, self._sessions)
+        context = Context(
+            pack, task.id, group, rng, clock, self._stack, host, self._sessions, task.limits
+        )
         self._limit = task.limits.output_chars
         for name, adapter in self._adapters.items():
             seed = adapter.Seed.model_validate(task.world.get(name, {}))

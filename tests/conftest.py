@@ -1,13 +1,33 @@
-"""What the tests of rollouts share."""
+"""What all tests share: strictness where CI runs them, and the chat server."""
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Generator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import settings
+
+# In CI a failure must come back when it is run again; elsewhere each run tries new examples.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where CI runs, a sandbox that is missing is a failure: a skipped test proves nothing."""
+    report = yield
+    needs_sandbox = item.get_closest_marker("docker") or item.get_closest_marker("bubblewrap")
+    if report.skipped and needs_sandbox and os.environ.get("CI"):
+        report.outcome = "failed"
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,14 @@ from envkit.data.message import Action, Message, Observation
 from envkit.data.score import Blame, Finding, Invalid, Reason, Score, Verdict
 from envkit.data.tool import Tool
 from envkit.env import Env
-from envkit.errors import EngineLost, MissingError, SandboxUnavailable, UsageError, WorldError
+from envkit.errors import (
+    EngineLost,
+    MissingError,
+    SandboxUnavailable,
+    TaskError,
+    UsageError,
+    WorldError,
+)
 from envkit.host import Host
 from envkit.judge.client import Judge, Ticket
 from envkit.registry import Resolved
@@ -121,6 +128,8 @@ class Trial:
                     seat: Observation((prompt, *(await self._env.observe(seat)).messages))
                     for seat in self._env.seats
                 }
+        except TaskError as error:  # a world that only its adapter could find wrong
+            raise TrialInvalid(Invalid(Reason.SETUP_FAILED, str(error))) from error
         except (UsageError, MissingError, asyncio.CancelledError):
             raise  # the run as a whole can't go on; the caller says so once
         except (SandboxUnavailable, TimeoutError) as error:

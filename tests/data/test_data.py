@@ -1,5 +1,6 @@
 """Specs, scores, evidence, tools and probes: wrong values are hard to build, right ones survive the pipe."""
 
+import contextlib
 import json
 import math
 
@@ -87,7 +88,13 @@ def test_combinators():
     assert Score.gate(failed("no"), Score(1.0)).reward == 0.0
     assert Score.gate(True, Score(0.5)).reward == 0.5
     assert Score.weighted({"a": 1e9, "b": 1e-300}, a=True, b=False).reward < 1.0
-    for weights in ({"a": 1}, {"a": 1e308, "b": 1e308}, {"a": 1, "b": 0}, {"a": 1, "b": math.nan}, {"a": 1, "b": -1}):
+    for weights in (
+        {"a": 1},
+        {"a": 1e308, "b": 1e308},
+        {"a": 1, "b": 0},
+        {"a": 1, "b": math.nan},
+        {"a": 1, "b": -1},
+    ):
         with pytest.raises(ValueError, match="weights"):
             Score.weighted(weights, a=True, b=True)
 
@@ -250,10 +257,8 @@ def test_whatever_a_model_sends_is_checked_or_refused(arguments):
         return ""
 
     if isinstance(arguments, dict | str):
-        try:
-            tool_of(act).check(arguments)
-        except BadArguments as error:
-            assert len(str(error)) < 10_000
+        with contextlib.suppress(BadArguments):
+            assert set(tool_of(act).check(arguments)) == {"n", "copy"}
 
 
 def test_tools_without_hints_or_docstring_are_refused():

@@ -80,7 +80,8 @@ def test_scrub_cuts_what_is_too_deep():
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
-    "raw", ['"' + '\\"' * 500_000, "\\" * 1_000_000, '"' * 1_000_000, "[{" * 500_000, '["\\' * 250_000]
+    "raw",
+    ['"' + '\\"' * 500_000, "\\" * 1_000_000, '"' * 1_000_000, "[{" * 500_000, '["\\' * 250_000],
 )
 def test_no_text_takes_more_than_linear_time(raw):
     """Of an earlier version the first of these took more than half an hour."""

@@ -1,6 +1,5 @@
 """The runner: outcomes, limits, records that resume, and no barrier between episodes."""
 
-import asyncio
 import json
 import os
 import signal

@@ -91,9 +91,3 @@ class Counter(Env[Gold]):
             assert "at most" in observation.text()
 
         return {"one short": one_short(), "refused": refused()}
-
-
-def counter_without_static_grade() -> None:
-    class Broken(Env):
-        def grade(evidence, gold):  # noqa: N805  # the very mistake under test
-            return Score.all(right=True)

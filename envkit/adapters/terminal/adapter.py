@@ -71,7 +71,8 @@ class Terminal(Adapter[TerminalSession]):
             await _fill(sandbox, seed, prelude, self.name)
         except SandboxLost as lost:  # no agent has acted yet, so it was not its doing
             raise SandboxUnavailable(f"{self.name}: the new sandbox went away: {lost}") from lost
-        return TerminalSession(sandbox, prelude)
+        # bytes, so somewhat below the characters that a result may have, notes included
+        return TerminalSession(sandbox, prelude, output=context.limits.output_chars * 3 // 4)
 
 
 async def _fill(sandbox: Sandbox, seed: TerminalSeed, prelude: str, name: str) -> None:

@@ -32,9 +32,6 @@ from envkit.toolbox import ToolRefusal
 if TYPE_CHECKING:
     from envkit.adapters.terminal.screen import TerminalScreen
 
-OUTPUT = 12_000
-"""Bytes of output that one call shows, head and tail: below the 16,000 characters of `Limits`."""
-
 PTYS = 8
 """Screens at once; each is kept on the host."""
 
@@ -51,8 +48,9 @@ Columns = Annotated[int, Field(ge=20, le=200)]
 class TerminalSession:
     """A persistent bash, a text editor, background jobs and PTY programs in one sandbox."""
 
-    def __init__(self, sandbox: Sandbox, prelude: str = "") -> None:
+    def __init__(self, sandbox: Sandbox, prelude: str = "", *, output: int = 12_000) -> None:
         self._sandbox = sandbox
+        self._output = output  # bytes that one call shows, head and tail
         self._prelude = prelude  # bash source that sets the seed's environment and directory
         self._files = Files(sandbox)
         self._jobs: set[int] = set()
@@ -74,7 +72,7 @@ class TerminalSession:
             timeout: seconds until it is stopped
         """
         source = seeded(self._prelude, plain(command, "command"))
-        done = await self._sandbox.shell(source, timeout=timeout, limit=OUTPUT)
+        done = await self._sandbox.shell(source, timeout=timeout, limit=self._output)
         if done.timed_out:
             last = f"stopped after {timeout:g} s; it was still running. The shell can be used"
         else:
@@ -102,7 +100,7 @@ class TerminalSession:
             content = await self._files.read(path)
         except ToolRefusal as no_file:
             return await self._files.names(path, no_file)
-        return numbered(content, start, end, OUTPUT)
+        return numbered(content, start, end, self._output)
 
     @tool
     async def create(self, path: Path, text: Content) -> str:
@@ -168,7 +166,7 @@ class TerminalSession:
         """
         _refuse_unknown("job", job, self._jobs)
         with refusals():
-            state = await self._sandbox.poll(job, wait=wait, limit=OUTPUT)
+            state = await self._sandbox.poll(job, wait=wait, limit=self._output)
         last = "running" if state.running else ending(state.status)
         return report(capped(state.output, state.dropped), last)
 

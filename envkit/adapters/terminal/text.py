@@ -49,8 +49,11 @@ def capped(raw: bytes, dropped: int) -> str:
 
 
 def printable(name: bytes) -> str:
-    r"""A file's name as text: bytes that are no UTF-8, and control characters, as `\xNN`."""
-    shown = escape(name.decode("utf-8", "backslashreplace"))
+    r"""A file's name as text: bytes that are no UTF-8, control characters and backslashes as `\xNN`.
+
+    The backslash too, so that no two names read the same in evidence.
+    """
+    shown = escape(name.replace(b"\\", b"\\x5c").decode("utf-8", "backslashreplace"))
     return shown.replace("\n", "\\x0a").replace("\t", "\\x09")
 
 

@@ -43,9 +43,9 @@ class PackView:
 def view(target: str) -> PackView:
     """The pack of a name, or in a folder. Raises UsageError where it is not installed."""
     folder = Path(target)
-    if "/" in target or folder.is_dir():
-        return _load(_installed_from(folder), folder.resolve())
     installed = [pack for pack in packs() if pack.name == target]
+    if "/" in target or (folder.is_dir() and not installed):
+        return _load(_installed_from(folder), folder.resolve())
     if not installed:
         known = ", ".join(sorted({pack.name for pack in packs()})) or "none"
         raise UsageError(f"no pack is called {target!r}; installed: {known} (or give its folder)")

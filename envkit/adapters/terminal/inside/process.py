@@ -29,7 +29,7 @@ class Program(NamedTuple):
 
     argv: list[str]
     cwd: str
-    environment: dict[str, str] = {}  # noqa: RUF012 - added to the agent's, never changed
+    environment: dict[str, str] = {}
     fallback: str = ""  # where it starts if `cwd` cannot be entered (any more)
     terminal: bool = False  # its descriptor 0 is a PTY that becomes its controlling terminal
 
@@ -69,8 +69,8 @@ def spawn(agent: Agent, program: Program, descriptors: dict[int, int]) -> int:
             _dress(agent, descriptors, program.terminal)
             _enter(program)
             environment = {**agent.environment, **program.environment}
-            os.execvpe(program.argv[0], program.argv, environment)  # noqa: S606 - no shell wanted
-        except BaseException as problem:  # noqa: BLE001 - a forked child must never return
+            os.execvpe(program.argv[0], program.argv, environment)
+        except BaseException as problem:
             _give_up(program.argv[0], problem)
     return pid
 
