@@ -80,7 +80,7 @@ def _p95(samples: list[float]) -> float:
 
 async def _grade(judge: Judge, ticket: Ticket) -> None:
     item = FrozenItem(name="shell/answer.py", data=SOLUTION.encode())
-    judged = await judge.grade(ticket, FrozenEvidence(items=(item,)), "bench")
+    judged = await judge.grade(ticket, FrozenEvidence(items=(item,)).model_dump_json(), "bench")
     if not isinstance(judged.verdict, Score) or judged.verdict.reward != 1.0:
         raise RuntimeError(f"the bench's own solution does not pass: {judged.verdict}")
 

@@ -29,7 +29,7 @@ def doctor(
         document({"checks": [asdict(check) for check in checks], "backends": works})
     else:
         rows = [(c.name, c.state, c.detail, c.remedy) for c in checks]
-        console().print(table(("what", "state", "seen", "to do"), rows))
+        console().print(table(("what", "state", "~seen", "~to do"), rows))
     if not works:
         say("envkit: no sandbox works here: install bubblewrap, or a Docker engine and its image")
         raise typer.Exit(3)

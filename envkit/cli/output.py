@@ -72,20 +72,21 @@ def say(text: str) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> Table:
-    """A table for people; a column whose name starts with ">" is set to the right."""
+    """A table for people; ">" before a column's name sets it to the right, "~" lets it fold."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False)
-    folding = (columns[0], columns[-1])  # names in front, prose at the end
+    made = Table(title=Text(escaped(title)) if title else None, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False)
     for name in columns:
-        heading = Text(name.removeprefix(">"))
-        right = name.startswith(">")
+        right, folds = name.startswith(">"), name.startswith("~")
         made.add_column(
-            heading, justify="right" if right else "left", no_wrap=name not in folding or right,
+            Text(name.lstrip(">~")),
+            justify="right" if right else "left",
+            no_wrap=not folds,
             overflow="fold",
-        )  # fmt: skip
+            min_width=10 if folds else None,
+        )
     for row in rows:
         made.add_row(*(Text(escaped(cell)) for cell in row))
     return made

@@ -75,8 +75,8 @@ class Tally:
 
     def tables(self, summary: Summary) -> Iterator[Table]:
         """The summary, and near-misses by variant."""
-        columns = ["environment", "policy", ">episodes", ">reward", ">solved", ">invalid"]
-        row = [self.config.spec, self.config.policy, *figures(summary)]
+        columns = ["~policy", ">episodes", ">reward", ">solved", ">invalid"]
+        row = [self.config.policy, *figures(summary)]
         rate = summary.played / summary.seconds if summary.seconds else 0.0
         columns += [">seconds", ">per s"]
         row += [f"{summary.seconds:.1f}", f"{rate:.1f}"]
@@ -85,9 +85,9 @@ class Tally:
             row += [str(summary.tokens), f"{summary.cost:.4f}"]
         blamed = ", ".join(f"{who} {count}" for who, count in summary.blame.items() if count)
         if blamed:
-            columns.append("blame")
+            columns.append("~blame")
             row.append(blamed)
-        yield table(columns, [row])
+        yield table(columns, [row], title=self.config.spec)
         if self.by_variant:
             rows = [
                 [name, str(len(rewards)), f"{max(rewards):.3f}" if rewards else "-",

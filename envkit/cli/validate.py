@@ -22,7 +22,7 @@ def validate(
     if as_json:
         document({"findings": [asdict(finding) for finding in findings], "digest": digest})
     elif findings:
-        columns = ("rule", "severity", "place", "what was seen", "what to do")
+        columns = ("rule", "severity", "place", "~what was seen", "~what to do")
         rows = [(f.rule, f.severity, f.place, f.evidence, f.remedy) for f in findings]
         console().print(table(columns, rows))
     else:

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from envkit.data.evidence import FrozenEvidence
 from envkit.data.message import Action, Observation
 from envkit.data.score import Check, Finding, Invalid, Reason, Score, Verdict
 from envkit.data.spec import EnvSpec
@@ -131,7 +130,7 @@ class Judge:
     async def draw(self, split: str, index: int) -> Ticket:
         """Make task `index` of `split`. Raises TaskError where it does not validate."""
         reply = await self.ask("draw", split=split, index=index)
-        return Ticket(split, index, PublicTask.model_validate(reply["public"]))
+        return Ticket(split, index, PublicTask.model_validate_json(reply["public"]))
 
     async def near_misses(self, split: str, index: int) -> tuple[str, ...]:
         """The names of a task's near-misses. Raises TaskError."""
@@ -143,13 +142,13 @@ class Judge:
         reply = await self.ask("script", split=ticket.split, index=ticket.index, name=name)
         return PlayedScript(self, reply["script"])
 
-    async def grade(self, ticket: Ticket, evidence: FrozenEvidence, episode: str) -> Judged:
-        """The verdict over frozen evidence. Never raises: a judge that is lost is an `Invalid`."""
+    async def grade(self, ticket: Ticket, evidence: str, episode: str) -> Judged:
+        """The verdict over frozen evidence, as JSON. Never raises: a judge that is lost is an `Invalid`."""
         started = time.monotonic()
         try:
             reply = await self.ask(
                 "grade", episode=episode, split=ticket.split, index=ticket.index,
-                digest=ticket.public.digest, evidence=evidence.model_dump(mode="json"),
+                digest=ticket.public.digest, evidence=evidence,
             )  # fmt: skip
         except (JudgeError, TaskError, UsageError) as error:
             return Judged(Invalid(Reason.JUDGE_LOST, str(error)), (), time.monotonic() - started)

@@ -41,7 +41,7 @@ class _Grading:
     split: str
     index: int
     digest: str
-    evidence: Mapping[str, Any]
+    evidence: str
     nonce: str
     batches: list[list[dict[str, Any]]] = field(default_factory=list)
 
@@ -115,7 +115,7 @@ class Service:
     # ---- grading ----
 
     async def _grade(
-        self, episode: str, split: str, index: int, digest: str, evidence: Mapping[str, Any]
+        self, episode: str, split: str, index: int, digest: str, evidence: str
     ) -> dict[str, Any]:
         grading = _Grading(split, index, digest, evidence, secrets.token_hex(16))
         try:
@@ -160,7 +160,7 @@ class Service:
 
     async def _control(self, worker: WatchedWorker, grading: _Grading, why: str) -> None:
         """Grade empty evidence of the same task. Raises _Refused where that breaks the grader too."""
-        empty = {"items": [], "answer": "", "calls": []}
+        empty = "{}"
         control = _Grading(grading.split, grading.index, grading.digest, empty, grading.nonce)
         try:
             await self._run(worker, control)
@@ -210,7 +210,7 @@ class Service:
             return
         entry = {
             "schema_version": 1, "episode": episode, "split": grading.split, "index": grading.index,
-            "digest": grading.digest, "nonce": grading.nonce, "evidence": grading.evidence,
+            "digest": grading.digest, "nonce": grading.nonce, "evidence": json.loads(grading.evidence),
             "replies": grading.batches, **outcome,
         }  # fmt: skip
         with (self._sealed / "verdicts.jsonl").open("a", encoding="utf-8") as stream:

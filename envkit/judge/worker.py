@@ -71,7 +71,7 @@ class Worker:
 
     def draw(self, split: str, index: int) -> dict[str, Any]:
         """The public part of a task."""
-        return {"public": self._task(split, index).public.model_dump(mode="json")}
+        return {"public": self._task(split, index).public.model_dump_json()}
 
     def names(self, split: str, index: int) -> dict[str, Any]:
         """The names of a task's near-misses."""
@@ -182,13 +182,13 @@ class Worker:
     # ---- grading ----
 
     def grade(
-        self, split: str, index: int, digest: str, evidence: Mapping[str, Any], nonce: str
+        self, split: str, index: int, digest: str, evidence: str, nonce: str
     ) -> dict[str, Any]:
         """Grade, as far as the first batch of probes. Says `unstable` where this is not the task that was played."""
         made = self._task(split, index)
         if made.public.digest != digest:
             return {"unstable": True}
-        frozen = FrozenEvidence.model_validate(evidence)
+        frozen = FrozenEvidence.model_validate_json(evidence)
         with self._author("grade"):
             grading: Any = self._env.grade(Evidence(frozen, bytes.fromhex(nonce)), made.task.gold)
         if not inspect.isgenerator(grading):

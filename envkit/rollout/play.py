@@ -202,7 +202,7 @@ def _episode(origin: Mapping[str, Any], trial: Trial, notes: _Notes, verdict: Ve
         terminated=trial.ending in ("answer", "over"),
         truncated=trial.ending not in ("answer", "over", None),
         findings=tuple(asdict(finding) for finding in trial.findings),
-        evidence=hashlib.sha256(trial.evidence.model_dump_json().encode()).hexdigest(),
+        evidence=hashlib.sha256(trial.evidence.encode()).hexdigest(),
         tokens=notes.tokens(),
         timings=notes.timings(trial),
         attempts=notes.attempt,

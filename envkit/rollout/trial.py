@@ -83,7 +83,7 @@ class Trial:
         self.judge_seconds = 0.0
         self.ending: Ending | None = None
         self.blame: Blame | None = None
-        self.evidence = FrozenEvidence()
+        self.evidence = ""  # frozen, as JSON: what the judge gets and the record's digest covers
         self.verdict: Verdict | None = None
         self.findings: tuple[Finding, ...] = ()
 
@@ -211,7 +211,7 @@ class Trial:
         """Freeze the evidence and have it graded; the same verdict when asked again."""
         if self.verdict is None:
             try:
-                self.evidence = await self._freeze()
+                self.evidence = (await self._freeze()).model_dump_json()
             except EngineLost as error:
                 self.verdict = Invalid(Reason.ENGINE_UNAVAILABLE, str(error))
                 return self.verdict

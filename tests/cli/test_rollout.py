@@ -156,3 +156,15 @@ def lines_so_far(folder: Path) -> list[bytes]:
 def test_every_scripted_policy_plays(envkit, world, policy):
     done = envkit("rollout", world(), "--policy", policy, "--tasks", 2, "--json")
     assert done.json["invalid"] == 0
+
+
+def test_a_model_behind_an_endpoint_plays_with_tokens_and_cost(envkit, world, chat, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    spec = world("rng.randint(3, 9)", "rng.randint(4, 4)")
+    answers = [chat.says(calls=[chat.asks("add", {"n": 4})]), chat.says("done")]
+    with chat.ChatServer(answers) as server:
+        flags = ["--policy", "openai:some/model", "--base-url", server.url, "--price", "1000:1000"]
+        done = envkit("rollout", spec, *flags, "--tasks", 1, "--temperature", 0.5, "--json")
+    assert (done.status, done.json["reward_mean"]) == (0, 1.0), done.err
+    assert done.json["tokens"] > 0
+    assert done.json["cost"] == pytest.approx(done.json["tokens"] / 1000)

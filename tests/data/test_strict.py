@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from envkit.data.strict import Malformed, Oversize, scrub, strict_json
 
+TEXT = st.text(st.characters(exclude_categories=("Cs",)))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_categories=("Cs",))),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(exclude_categories=("Cs",))), inner, max_size=4),
+    | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
     max_leaves=20,
 )  # fmt: skip
 

@@ -32,9 +32,9 @@ async def test_grades_frozen_evidence_by_gold_that_stays_in_the_judge():
     async with Judge(world("counter", "Counter")) as judge:
         ticket = await judge.draw("train", 3)
         total = int(ticket.public.prompt.split()[-1].strip("."))
-        right = await judge.grade(ticket, counted(total), "e1")
-        wrong = await judge.grade(ticket, counted(total + 1), "e2")
-        nothing = await judge.grade(ticket, FrozenEvidence(), "e3")
+        right = await judge.grade(ticket, counted(total).model_dump_json(), "e1")
+        wrong = await judge.grade(ticket, counted(total + 1).model_dump_json(), "e2")
+        nothing = await judge.grade(ticket, FrozenEvidence().model_dump_json(), "e3")
     assert isinstance(right.verdict, Score)
     assert right.verdict.reward == 1.0
     assert [v.verdict.reward for v in (wrong, nothing)] == [0.0, 0.0]
@@ -153,8 +153,12 @@ async def test_what_poisons_a_grader_scores_zero_and_is_found(monkeypatch):
     async def verdict(kind: str) -> tuple[str, object, object]:
         async with Judge(world("poison", "Poison", f"?kind={kind}")) as judge:
             ticket = await judge.draw("train", 0)
-            judged = await judge.grade(ticket, FrozenEvidence(answer=POISONS[kind]), "e")
-            after = await judge.grade(ticket, FrozenEvidence(answer="right"), "e2")
+            judged = await judge.grade(
+                ticket, FrozenEvidence(answer=POISONS[kind]).model_dump_json(), "e"
+            )
+            after = await judge.grade(
+                ticket, FrozenEvidence(answer="right").model_dump_json(), "e2"
+            )
             return kind, judged, after.verdict
 
     limit = asyncio.Semaphore(2)
@@ -173,7 +177,7 @@ async def test_what_poisons_a_grader_scores_zero_and_is_found(monkeypatch):
 async def test_a_grader_that_fails_its_control_too_is_invalid():
     async with Judge(world("poison", "Poison", "?kind=always")) as judge:
         ticket = await judge.draw("train", 0)
-        judged = await judge.grade(ticket, FrozenEvidence(answer="x"), "e")
+        judged = await judge.grade(ticket, FrozenEvidence(answer="x").model_dump_json(), "e")
     assert isinstance(judged.verdict, Invalid)
     assert (judged.verdict.reason, judged.verdict.blame) == (Reason.GRADER_BROKEN, "grader")
 
@@ -184,7 +188,10 @@ async def test_one_hanging_grading_costs_its_neighbours_nothing_but_time():
         ticket = await judge.draw("train", 0)
         answers = [POISONS["regex"]] + ["right", ""] * 20
         judged = await asyncio.gather(
-            *(judge.grade(ticket, FrozenEvidence(answer=answer), "e") for answer in answers)
+            *(
+                judge.grade(ticket, FrozenEvidence(answer=answer).model_dump_json(), "e")
+                for answer in answers
+            )
         )
     assert [one.verdict.reward for one in judged] == [0.0] + [1.0, 0.0] * 20
     assert [len(one.findings) for one in judged] == [1] + [0] * 40
@@ -204,7 +211,7 @@ async def test_a_task_that_comes_out_different_is_invalid(tmp_path):
     )
     async with Judge(EnvSpec.parse(f"file:{path}:Unstable")) as judge:
         ticket = await judge.draw("train", 0)
-        judged = await judge.grade(ticket, FrozenEvidence(), "e")
+        judged = await judge.grade(ticket, FrozenEvidence().model_dump_json(), "e")
     assert isinstance(judged.verdict, Invalid)
     assert (judged.verdict.reason, judged.verdict.blame) == (Reason.TASK_UNSTABLE, "env")
 
@@ -212,7 +219,7 @@ async def test_a_task_that_comes_out_different_is_invalid(tmp_path):
 async def test_reasons_are_sealed_and_never_come_back(tmp_path):
     async with Judge(world("secret", "Secret"), JudgeSettings(sealed=tmp_path / "sealed")) as judge:
         ticket = await judge.draw("train", 0)
-        judged = await judge.grade(ticket, FrozenEvidence(answer="guess"), "e7")
+        judged = await judge.grade(ticket, FrozenEvidence(answer="guess").model_dump_json(), "e7")
     assert judged.verdict.reasons == ()
     assert [check.reason for check in judged.verdict.checks.values()] == [""]
     note = json.loads((tmp_path / "sealed" / "verdicts.jsonl").read_text())
@@ -224,7 +231,9 @@ async def test_a_killed_judge_is_an_invalid_and_hangs_nobody():
     async with Judge(world("counter", "Counter")) as judge:
         ticket = await judge.draw("train", 0)
         judge._channel.process.kill()
-        judged = await asyncio.wait_for(judge.grade(ticket, FrozenEvidence(), "e"), 5)
+        judged = await asyncio.wait_for(
+            judge.grade(ticket, FrozenEvidence().model_dump_json(), "e"), 5
+        )
         assert judged.verdict == Invalid(Reason.JUDGE_LOST, judged.verdict.detail)
         with pytest.raises(JudgeError):
             await judge.draw("train", 1)
@@ -261,7 +270,7 @@ async def test_what_an_author_prints_does_not_break_the_pipe(tmp_path):
     )
     async with Judge(EnvSpec.parse(f"file:{path}:Loud")) as judge:
         ticket = await judge.draw("train", 0)
-        judged = await judge.grade(ticket, FrozenEvidence(), "e")
+        judged = await judge.grade(ticket, FrozenEvidence().model_dump_json(), "e")
     assert judged.verdict.reward == 1.0
 
 

@@ -31,7 +31,9 @@ async def grade(kind: str, *codes: str, backend="bubblewrap", answer="", sealed=
         ticket = await judge.draw("train", 0)
         for code in codes:
             items = (FrozenItem(name="shell/code.py", data=code.encode()),)
-            judged = await judge.grade(ticket, FrozenEvidence(items=items, answer=answer), "e")
+            judged = await judge.grade(
+                ticket, FrozenEvidence(items=items, answer=answer).model_dump_json(), "e"
+            )
             verdicts.append(judged.verdict)
     return verdicts
 

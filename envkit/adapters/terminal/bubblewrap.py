@@ -147,7 +147,7 @@ class BubblewrapSlot:
             uid, self._claim = _claim_uid()
         try:
             # In this thread: bwrap dies with the thread that started it.
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: ASYNC220 - a few milliseconds; see above
                 argv,
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),

@@ -172,7 +172,7 @@ class DockerBackend:
         tmpfs = {
             path: f"size={size},mode={mode},exec"
             for path, size, mode in config["mounts"]
-            if path != "/dev/shm"
+            if path != "/dev/shm"  # noqa: S108 - it has a setting of its own
         }
         tmpfs[config["workspace"]] += f",uid={config['uid']},gid={config['uid']}"
         host = {
@@ -188,7 +188,7 @@ class DockerBackend:
             "ReadonlyRootfs": True,
             "LogConfig": {"Type": "none", "Config": {}},
             "IpcMode": "private",
-            "ShmSize": sizes["/dev/shm"],
+            "ShmSize": sizes["/dev/shm"],  # noqa: S108 - the mount point
             "Tmpfs": tmpfs,
             "Ulimits": [
                 {"Name": "nofile", "Soft": 4096, "Hard": 4096},

@@ -89,7 +89,7 @@ def sweep(watch: Watch) -> None:
             try:
                 client = client or _engine()
                 found = remove_containers(client, [f"{watch.label}"]) or found
-            except Exception:
+            except Exception:  # noqa: BLE001 - whatever the engine does, try again until the end
                 client, found = None, True
         if found:
             quiet = time.monotonic()

@@ -69,7 +69,7 @@ def mounts(spec: SandboxSpec) -> list[tuple[str, int, str]]:
             f" give at least {spec.disk_mb + _RESERVED_MB + 3}"
         )
     scratch = min(_SCRATCH_MB, left // 3) << 20
-    shared = [(path, scratch, "1777") for path in ("/tmp", "/var/tmp", "/dev/shm")]
+    shared = [(path, scratch, "1777") for path in ("/tmp", "/var/tmp", "/dev/shm")]  # noqa: S108
     return [(WORKSPACE, spec.disk_mb << 20, "0755"), *shared]
 
 

@@ -273,7 +273,7 @@ async def test_bubblewrap_never_runs_as_root_on_the_host():
 def _planted(since):
     """What a sandbox could have left in the host's own folders."""
     found = []
-    for folder in ("/", "/tmp", "/var/tmp", "/dev/shm", "/usr", "/etc"):  # noqa: S108
+    for folder in ("/", "/tmp", "/var/tmp", "/dev/shm", "/usr", "/etc"):
         for path in Path(folder).iterdir():
             with contextlib.suppress(OSError):
                 facts = path.lstat()

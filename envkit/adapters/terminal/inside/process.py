@@ -69,8 +69,8 @@ def spawn(agent: Agent, program: Program, descriptors: dict[int, int]) -> int:
             _dress(agent, descriptors, program.terminal)
             _enter(program)
             environment = {**agent.environment, **program.environment}
-            os.execvpe(program.argv[0], program.argv, environment)
-        except BaseException as problem:
+            os.execvpe(program.argv[0], program.argv, environment)  # noqa: S606 - no shell wanted
+        except BaseException as problem:  # noqa: BLE001 - a forked child must never return
             _give_up(program.argv[0], problem)
     return pid
 
