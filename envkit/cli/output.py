@@ -77,7 +77,12 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str =
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(title=Text(escaped(title)) if title else None, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False)
+    made = Table(
+        title=Text(escaped(title)) if title else None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+    )
     for name in columns:
         right, folds = name.startswith(">"), name.startswith("~")
         made.add_column(

@@ -160,6 +160,32 @@ class SandboxConformance:
     @pytest.mark.parametrize(
         "command",
         [
+            "sleep 60; touch side",
+            "f() { sleep 60; touch side; }; f; touch side",
+            "for i in 1 2; do sleep 60; touch side; done; touch side",
+            "sleep 60 && touch side || touch side",
+            "(sleep 60; touch side); touch side",
+            "x=$(sleep 60; touch side); touch side",
+            "if sleep 60; then touch side; else touch side; fi; echo > side",
+            "{ sleep 60; touch side; } | cat; touch side",
+            "while :; do sleep 60; touch side; done",
+            "while :; do :; done; touch side",
+        ],
+    )
+    async def test_shell_out_of_time_does_not_go_on_with_the_list(
+        self, box: Sandbox, command: str
+    ) -> None:
+        done = await box.shell(command, timeout=0.5)
+        assert done.timed_out
+        assert await _out(box, "sleep 0.1; ls") == ""
+        assert (
+            await _out(box, "trap -p DEBUG; y=6; echo $y; shopt extdebug || :")
+            == "6\nextdebug       \toff"
+        )
+
+    @pytest.mark.parametrize(
+        "command",
+        [
             "while :; do :; done",
             "while :; do sleep 0.01; done",
             "trap '' TERM INT; while :; do sleep 1; done",

@@ -121,6 +121,7 @@ async def test_a_timeout_shows_what_there_was_and_the_shell_goes_on(agent: Agent
     slow = await agent.good("run", command="echo before; sleep 60; echo after", timeout=0.5)
     assert slow.startswith("before\n")
     assert slow.endswith("\n[stopped after 0.5 s; it was still running. The shell can be used]")
+    assert "\nafter" not in slow
     assert await agent.sh("echo alive $X") == "alive kept\n[exit status 0]"
     assert "sleep" not in await agent.sh("ps -e -o comm 2>/dev/null || cat /proc/[0-9]*/comm")
 

@@ -72,6 +72,14 @@ def test_invalid_episodes_exit_1_and_each_reason_is_said_once(envkit, world):
     assert "(4 times)" in done.err
 
 
+def test_an_invalid_episode_exits_1_whatever_the_policy(envkit, world):
+    spec = world(
+        "    @tool", '    async def setup(self):\n        raise OSError("no")\n\n    @tool'
+    )
+    done = envkit("rollout", spec, "--policy", "noop", "--tasks", 2, "--json")
+    assert (done.status, done.json["invalid"]) == (1, 2)
+
+
 def test_a_file_says_what_the_flags_say_and_a_flag_wins(envkit, world, tmp_path):
     config = tmp_path / "run.toml"
     config.write_text(f'spec = "{world()}"\ntasks = 5\npolicy = "noop"\nsalt-file = "s"\n')

@@ -249,7 +249,9 @@ async def test_hostile_calls_and_answers_survive_the_way_to_the_judge():
     async with Judge(world("counter", "Counter")) as judge:
         ticket = await judge.draw("train", 0)
         judged = await judge.grade(
-            ticket, FrozenEvidence(answer="\x1b[31m\U0010ffff", calls=calls), "e"
+            ticket,
+            FrozenEvidence(answer="\x1b[31m\U0010ffff", calls=calls).model_dump_json(),
+            "e",
         )
     assert judged.verdict.reward == 0.0
 

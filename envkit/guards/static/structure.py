@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from envkit.data.score import Finding, Severity
-from envkit.data.task import Task
+from envkit.data.task import PublicTask, Task
 from envkit.env import Env
 from envkit.errors import EnvkitError
 from envkit.guards.static.view import PackView, view
@@ -218,7 +218,7 @@ def _digest(seen: PackView, name: str, split: str, index: int) -> str:
     if size is not None and index >= size:
         return ""
     public = Worker(resolved, PUBLIC_SALT).draw(split, index)["public"]
-    return str(public["digest"])
+    return PublicTask.model_validate_json(public).digest
 
 
 def _first_task(seen: PackView, name: str) -> Task[Any] | None:

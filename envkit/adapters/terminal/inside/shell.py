@@ -7,7 +7,9 @@ shell is replaced.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import time
 from typing import Callable
 
@@ -15,15 +17,22 @@ from .loop import CHUNK, Drain, Loop, Output, Timer
 from .process import Agent, Program, kill_command, kill_session, spawn, ticks
 
 _TEXT, _CALLS, _REPORTS = 61, 63, 62  # descriptor numbers inside bash
+# A command that is out of time must not go on with the rest of its list (`slow_test; git push`) once
+# the part that runs is killed. SIGUSR1 comes before that kill, and its trap makes bash skip every
+# command but the driver's own, until the driver is back.
 _DRIVER = f"""
 shopt -s expand_aliases
-__status=0
+__status=0 __late=
 __previous() {{ return "$1"; }}
+__skip='[[ $BASH_COMMAND == *__late* || $BASH_COMMAND == "trap - DEBUG" ]]'
+trap '__late=1; shopt -s extdebug; set -T; trap "$__skip" DEBUG' USR1
 while IFS= read -r -u {_CALLS} __number; do
   IFS= read -r -d '' -u {_TEXT} __command
   __previous "$__status"
   builtin eval "$__command" {_TEXT}<&- {_REPORTS}>&- {_CALLS}<&-
   __status=$?
+  [[ -n $__late ]] && trap - DEBUG
+  [[ -n $__late ]] && {{ shopt -u extdebug; set +T; __late=; }}
   builtin printf '%s %s %s\\0' "$__number" "$__status" "$PWD" >&{_REPORTS}
 done
 """
@@ -77,6 +86,9 @@ class Shell:
         if self._done is None:
             return
         self._late = True
+        if self._pid:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(self._pid, signal.SIGUSR1)  # skip what is left of the list
         for step in range(5):
             self._timers.append(self._loop.later(_GRACE * step / 5, self._strike))
         self._timers.append(self._loop.later(_GRACE, self._replace))
