@@ -7,7 +7,6 @@ runner, is used for one episode and returns observations, never a reward.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from random import Random
@@ -20,6 +19,7 @@ from envkit.data.evidence import CallRecord, Evidence, FrozenEvidence, FrozenIte
 from envkit.data.keyed import KeyedRandom
 from envkit.data.message import Action, Content, Message, Observation, Script, ToolCall
 from envkit.data.probe import Grading
+from envkit.data.score import Finding
 from envkit.data.strict import scrub
 from envkit.data.task import G, PublicTask, Task
 from envkit.data.tool import Tool, ToolResult, tool
@@ -27,10 +27,8 @@ from envkit.declare import declared_adapters, gold_type, refuse_unless_static
 from envkit.host import Host
 from envkit.toolbox import Toolbox, tools_in
 
-log = logging.getLogger("envkit.env")
-
 SEAT = "agent"
-EPOCH = 1_750_000_000.0  # where every episode's clock starts, moved by up to a year by the episode's seed
+EPOCH = 1_750_000_000.0  # where clocks start, moved by up to a year by the episode's seed
 
 
 class Config(BaseModel):
@@ -106,6 +104,11 @@ class Env(Generic[G]):
         return self._toolbox.tools
 
     @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What went wrong in tools, for their authors."""
+        return tuple(self._toolbox.findings)
+
+    @property
     def seats(self) -> tuple[str, ...]:
         """Who takes part."""
         return self._floor.seats if self._floor else (SEAT,)
@@ -142,8 +145,11 @@ class Env(Generic[G]):
 
     async def step(self, action: Action, seat: str = SEAT) -> Observation:
         """Carry out one action. Raises WorldError where the world is gone."""
-        if not action.calls:
-            return await self._speak(action.text, seat)
+        if not action.calls:  # speech where somebody listens, else the answer
+            if self._floor is None:
+                self.answer = action.text
+            else:
+                await self._floor.hear(seat, action.text)
         results = []
         for asked in action.calls:
             result = await self._toolbox.call(asked, self._limit)
@@ -163,13 +169,6 @@ class Env(Generic[G]):
         """
         self.answer = answer
         return "Submitted."
-
-    async def _speak(self, text: str, seat: str) -> Observation:
-        if self._floor is None:
-            self.answer = text
-        else:
-            await self._floor.hear(seat, text)
-        return Observation()
 
     async def freeze(self) -> FrozenEvidence:
         """Stop the agent's processes and export what the class declares as evidence."""

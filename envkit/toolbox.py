@@ -9,14 +9,19 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import traceback
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from envkit.data.message import ToolCall
+from envkit.data.score import Finding
 from envkit.data.tool import BadArguments, Tool, ToolResult, is_tool, tool_of
 from envkit.errors import DeclarationError, WorldError
 
 log = logging.getLogger("envkit.tools")
+
+MOST_FINDINGS = 16  # of one episode; the log has them all
 
 Handler = Callable[..., "Awaitable[object] | object"]
 
@@ -38,6 +43,7 @@ class Toolbox:
 
     def __init__(self) -> None:
         self._tools: dict[str, tuple[Tool, Handler]] = {}
+        self.findings: list[Finding] = []  # what tools raised: their authors' to mend
 
     def add(self, tool: Tool, handler: Handler) -> None:
         """Offer a tool. Raises DeclarationError where the name is taken."""
@@ -66,12 +72,18 @@ class Toolbox:
             return ToolResult(clip(str(refusal), limit), error=True)
         except WorldError:
             raise
-        except (
-            Exception
-        ):  # an author's bug must neither fell the episode nor tell the agent anything
-            log.exception("tool %s raised", tool.name)
+        except Exception as error:  # noqa: BLE001 - a bug must neither fell the episode nor tell anything
+            self._note(tool.name, error)
             return ToolResult("The tool failed.", error=True)
         return _result(result, limit)
+
+    def _note(self, name: str, error: Exception) -> None:
+        log.warning("tool %s raised", name, exc_info=error)
+        if len(self.findings) < MOST_FINDINGS:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            seen = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
+            remedy = "raise ToolRefusal for what an agent may get wrong; mend the rest"
+            self.findings.append(Finding("tool-raised", "medium", name, seen, remedy))
 
 
 def _result(value: object, limit: int) -> ToolResult:

@@ -35,6 +35,7 @@ class TestSqueeze(unittest.TestCase):
 """
 PARTS = ("pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "pygments")
 SECONDS = 60.0
+VENDORED = "/tmp/vendored"  # noqa: S108 - inside the sandbox
 
 
 async def bench_grade(
@@ -92,15 +93,15 @@ async def _tested(pool: Pool, number: int, runner: str, vendored: bytes) -> floa
         await box.write(files)
         if vendored:
             await box.write({"vendored.tar": vendored})
-            await _ok(box, "mkdir", "/tmp/vendored")
-            await _ok(box, "tar", "xf", "vendored.tar", "-C", "/tmp/vendored")
+            await _ok(box, "mkdir", VENDORED)
+            await _ok(box, "tar", "xf", "vendored.tar", "-C", VENDORED)
         command = ("python3", "-m", runner, "-q", "test_answer.py")
         await _ok(box, *command)  # an installed pytest would be compiled already
         return await _timed(lambda: _ok(box, *command))
 
 
 async def _ok(box: Sandbox, *argv: str) -> None:
-    env = {"PYTHONPATH": "/tmp/vendored"}
+    env = {"PYTHONPATH": VENDORED}
     done = await box.run(argv, env=env, timeout=SECONDS)
     if done.status != 0:
         said = (done.stdout + done.stderr).decode("utf-8", "replace")[-500:]

@@ -50,7 +50,7 @@ _machine: TextIO | None = None
 @contextlib.contextmanager
 def stdout_for_the_document() -> Iterator[None]:
     """Keep stdout for `document`: what a pack or a library prints meanwhile goes to stderr."""
-    global _machine
+    global _machine  # noqa: PLW0603 - there is one stdout, as there is one sys.stdout
     _machine = sys.stdout
     try:
         with contextlib.redirect_stdout(sys.stderr):

@@ -14,7 +14,7 @@ MODELS = "Models"
 RECORD = "Record"
 
 
-def rollout(
+def rollout(  # noqa: PLR0913 - the flags of the contract, each an argument to typer
     spec: Annotated[
         str | None,
         typer.Argument(

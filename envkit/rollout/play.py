@@ -18,6 +18,7 @@ from envkit.errors import TaskError
 from envkit.judge.client import ScriptFailed
 from envkit.rollout.policy import Casting, Policy, PolicyFailed, PolicySource, PolicyStopped, Usage
 from envkit.rollout.record import Episode, Timings, Tokens
+from envkit.rollout.telemetry import EPISODE, span
 from envkit.rollout.trial import Stage, Trial, TrialInvalid
 
 VERSION = version("envkit")
@@ -106,23 +107,27 @@ async def play(stage: Stage, cast: Cast, work: Work, attempt: int) -> Episode:
         return _undrawn(origin, str(error))
     notes = _Notes(attempt)
     trial = Trial(stage, ticket, episode=work.id, group=ticket.public.id)
-    try:
-        verdict = await _perform(stage, cast, work, trial, notes)
-    finally:
-        await trial.close()
+    EPISODE.set(work.id)
+    with span("episode", spec=str(stage.resolved.spec), episode=work.id, attempt=attempt):
+        try:
+            verdict = await _perform(stage, cast, work, trial, notes)
+        finally:
+            await trial.close()
     return _episode(origin, trial, notes, verdict)
 
 
 async def _perform(stage: Stage, cast: Cast, work: Work, trial: Trial, notes: _Notes) -> Verdict:
     policies: dict[str, Policy] = {}
     try:
-        shown = await trial.reset_seats()
+        with span("open"):
+            shown = await trial.reset_seats()
         notes.opened = time.monotonic()
         for seat in trial.seats:
             rng = KeyedRandom(str(cast.seed).encode(), f"{work.id}/{seat}")
             casting = Casting(trial.ticket, stage.judge, trial.tools, rng, seat, work.variant)
             policies[seat] = await cast.source.open(casting)
-        await _take_turns(trial, policies, shown, notes)
+        with span("turns"):
+            await _take_turns(trial, policies, shown, notes)
         return await trial.judge()
     except TrialInvalid as invalid:
         return invalid.invalid

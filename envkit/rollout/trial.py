@@ -217,13 +217,10 @@ class Trial:
                 return self.verdict
             await self._env.close()  # nothing of the living world is left when the judge speaks
             judged = await self._stage.judge.grade(self.ticket, self.evidence, self._episode)
-            self.verdict, self.findings, self.judge_seconds = (
-                judged.verdict,
-                judged.findings,
-                judged.seconds,
-            )
+            self.verdict, self.judge_seconds = judged.verdict, judged.seconds
+            self.findings = (*self._env.findings, *judged.findings)
             if self.blame is None and isinstance(judged.verdict, Score):
-                self.blame = judged.verdict.blame
+                self.blame = judged.verdict.blame or ("env" if self._env.findings else None)
         return self.verdict
 
     async def _freeze(self) -> FrozenEvidence:

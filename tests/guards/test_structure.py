@@ -94,6 +94,13 @@ def test_each_rule_finds_what_it_is_there_for(pack, file, old, new, rule):
     assert rule in rules(pack(file, old, new))
 
 
+def test_a_split_of_no_size_is_found_where_the_manifest_agrees(pack):
+    folder = pack(PYTHON, '{"train": 1000, "test": 200}', '{"train": 1000, "test": 0}')
+    listed = folder / JSON.replace("NAME", folder.name)
+    listed.write_text(listed.read_text().replace('"test": 200', '"test": 0'))
+    assert "splits" in rules(folder)
+
+
 def test_findings_of_low_severity_pass(pack):
     folder = pack("pyproject.toml", ",<0.", ",>0.")
     findings, _ = check(str(folder))

@@ -230,7 +230,7 @@ def _first_task(seen: PackView, name: str) -> Task[Any] | None:
     key = TaskKey.of(PUBLIC_SALT, str(resolved.spec), split, 0)
     try:
         made = resolved.env.task(split, 0, key.rng())
-    except Exception:
+    except Exception:  # noqa: BLE001 - an author's code may raise anything
         return None
     return made if isinstance(made, Task) else None
 
@@ -258,7 +258,7 @@ def near_misses(seen: PackView) -> Iterator[Finding]:
             continue
         try:
             scripts = dict(env.near_misses(task))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - an author's code may raise anything
             evidence = f"near_misses raises {type(error).__name__}: {error}"
             yield Finding(rule, "high", seen.place(name), evidence, "mend it")
             continue
@@ -277,7 +277,7 @@ def _no_script(make: Callable[[], Any]) -> str:
     """Why what is made is no script; empty where it is one. It is not started."""
     try:
         script = make()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - an author's code may raise anything
         return f"raises {type(error).__name__}: {error}"
     if not inspect.isgenerator(script):
         return f"is a {type(script).__name__}, no generator"
