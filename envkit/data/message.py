@@ -117,7 +117,10 @@ The return type is Any because type checkers would otherwise ask every script fo
 
 
 def call(tool: str, /, **arguments: Any) -> Action:
-    """Make an action of one tool call, as in `yield call("shell_run", command="ls")`."""
+    """An action that makes one tool call.
+
+    In a script: `yield call("shell_run", command="ls")`.
+    """
     return Action(calls=(ToolCall(tool, arguments),))
 
 

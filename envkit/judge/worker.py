@@ -227,7 +227,7 @@ class Worker:
             ) from None
         except (EnvkitError, AuthorError, _Ended):
             raise
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - authors may raise anything
             frame = traceback.extract_tb(error.__traceback__)[-1]
             line = f"{Path(frame.filename).name}:{frame.lineno}"
             # under a private salt a message could quote gold, and this line leaves the judge

@@ -119,7 +119,8 @@ def evidence(**items: FrozenItem | bytes) -> Evidence:
 
 def test_accessors_give_a_value_or_a_reason():
     found = evidence(
-        text=b"hi\n", binary=b"\xff\x00", js=b'{"a": [1, true]}', bad=b"{", csv=b"a,b\n1,2\n\n3,4\n", ragged=b"a,b\n1\n",
+        text=b"hi\n", binary=b"\xff\x00", js=b'{"a": [1, true]}', bad=b"{", csv=b"a,b\n1,2\n\n3,4\n",
+        ragged=b"a,b\n1\n",
         double=b"a,a\n1,2\n", quote=b'a\n"x', big=FrozenItem(name="", kind="oversize", detail="8 TiB"),
         link=FrozenItem(name="", kind="refused", detail="a link"),
     )  # fmt: skip

@@ -128,7 +128,7 @@ async def test_scripts_see_observations_and_errors_name_the_place():
         assert action.calls[0].name == "add"
         from envkit.data.message import Message, Observation
 
-        with pytest.raises(ScriptFailed, match="AssertionError at counter.py"):
+        with pytest.raises(ScriptFailed, match=r"AssertionError at counter\.py"):
             await script.next(Observation((Message("tool", "no number"),)))
         assert await judge.near_misses("train", 0) == ("one short", "refused")
 

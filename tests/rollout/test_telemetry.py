@@ -63,6 +63,8 @@ async def test_spans_cover_each_episode():
     names = [span.name for span in exporter.get_finished_spans()]
     assert sorted(names) == ["envkit.episode"] * 3 + ["envkit.open"] * 3 + ["envkit.turns"] * 3
     episodes = {
-        s.attributes["episode"] for s in exporter.get_finished_spans() if s.name == "envkit.episode"
+        dict(s.attributes or {})["episode"]
+        for s in exporter.get_finished_spans()
+        if s.name == "envkit.episode"
     }
     assert episodes == {"train-0-0", "train-1-0", "train-2-0"}
