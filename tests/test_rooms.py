@@ -91,8 +91,8 @@ def lingering(request, tmp_path) -> Iterator[tuple[subprocess.Popen, Path, Path]
     flag.touch()
     out = tmp_path / "run"
     process = subprocess.Popen(
-        [sys.executable, "-c", "from envkit.cli import main; main()", "rollout", SPEC, "--policy", f"script:{WORLDS / 'linger.py'}",
-         "--tasks", "1", "--backend", request.param, "--out", str(out), "--json"],
+        [sys.executable, "-c", "from envkit.cli import main; main()", "rollout", SPEC,
+         "--policy", f"script:{WORLDS / 'linger.py'}", "--tasks", "1", "--backend", request.param, "--out", str(out), "--json"],
         env={**os.environ, "LINGER_FLAG": str(flag)}, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     deadline = time.monotonic() + 60
