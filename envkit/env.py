@@ -182,7 +182,7 @@ class Env(Generic[G]):
     def spoken(self) -> FrozenEvidence:
         """The part of the evidence that no sandbox can lose: the answer and the calls."""
         calls = tuple(
-            CallRecord(
+            CallRecord.model_construct(  # of what is scrubbed here: nothing is left to validate
                 seat=seat,
                 tool=scrub(asked.name),
                 arguments=scrub(asked.arguments),

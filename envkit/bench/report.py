@@ -39,6 +39,7 @@ BUDGETS: Mapping[str, tuple[Budget, ...]] = {
         Budget("reset_ratio_to_recreate", 30, least=True),
         Budget("commands_per_second", 1_000, least=True),
         Budget("resets_per_second", 80, least=True),
+        Budget("slow_tool_ratio", 1.2),
     ),
     "grade": (Budget("grade_p95_ms", 250),),
 }

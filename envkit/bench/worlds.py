@@ -1,4 +1,4 @@
-"""What is measured: two worlds as small as they come, so that what is left is the machinery."""
+"""What is measured: three worlds as small as they come, so that what is left is the machinery."""
 
 from __future__ import annotations
 
@@ -80,3 +80,19 @@ class Squeeze(Env):
         ]
         wanted = [" ".join(text.split()) for text in texts]
         return Score.all(squeezed=[reply.value() for reply in replies] == wanted)
+
+
+class Look(Env):
+    """Look around in a shell."""
+
+    shell = Terminal()
+
+    @classmethod
+    def task(cls, split: str, index: int, rng: Random) -> Task:
+        """The same for all."""
+        return Task(prompt="Look around.", gold={})
+
+    @staticmethod
+    def grade(evidence: Evidence, gold: dict[str, Any]) -> Score:
+        """Whether anything was called."""
+        return Score.all(looked=len(evidence.calls) > 0)

@@ -55,9 +55,10 @@ async def _measured(what: What, backend: Backend) -> dict[str, Any]:
         from envkit.bench.grade import bench_grade
 
         return await bench_grade(backend)
+    from envkit.bench.barrier import bench_barrier
     from envkit.bench.terminal import bench_terminal
 
-    return await bench_terminal(backend)
+    return {**await bench_terminal(backend), **await bench_barrier(backend)}
 
 
 def _print(made: dict[str, Any]) -> None:

@@ -122,6 +122,8 @@ def scrub(value: Any, depth: int = MAX_DEPTH) -> Any:
     """
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
+    if value is None or isinstance(value, bool | int):
+        return value
     if isinstance(value, dict | list | tuple) and depth == 0:
         return "[nested too deep]"
     if isinstance(value, dict):
@@ -130,4 +132,4 @@ def scrub(value: Any, depth: int = MAX_DEPTH) -> Any:
         return [scrub(item, depth - 1) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    return value if value is None or isinstance(value, bool | int | float) else str(value)
+    return value if isinstance(value, float) else str(value)

@@ -62,6 +62,7 @@ class Worker:
         self._env = resolved.env
         self._spec = str(resolved.spec)
         self._salt = salt
+        self._golds: TypeAdapter[Any] = TypeAdapter(resolved.env._gold)
         self._made: OrderedDict[tuple[str, int], _Made] = OrderedDict()
         self._scripts: dict[int, Generator[Any, Any, Any]] = {}
         self._gradings: dict[int, Generator[Any, Any, Any]] = {}
@@ -115,9 +116,8 @@ class Worker:
         return _Made(task, public)
 
     def _gold(self, gold: Any) -> Any:
-        adapter: TypeAdapter[Any] = TypeAdapter(self._env._gold)
         try:
-            return adapter.dump_python(adapter.validate_python(gold), mode="json")
+            return self._golds.dump_python(self._golds.validate_python(gold), mode="json")
         except ValidationError as error:
             raise TaskError(f"{self._spec}: the task's gold: {_problems(error)}") from None
 

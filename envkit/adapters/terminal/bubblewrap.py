@@ -187,6 +187,10 @@ class BubblewrapSlot:
         """Not here: a used slot is replaced."""
         raise SandboxLost("a bubblewrap sandbox is used once")
 
+    async def engine_lost(self) -> bool:
+        """There is no engine."""
+        return False
+
     async def destroy(self) -> None:
         """Kill it and wait until its processes, its control group and its user id are free."""
         self.channel.fail("it was removed")

@@ -17,6 +17,7 @@ from envkit.errors import MissingError, SandboxLost, SandboxUnavailable
 
 from . import owner
 from .channel import Channel
+from .engine import Engine
 from .payload import BOOTSTRAP, payload
 from .sandbox import SandboxSpec
 from .slots import HELLO_SECONDS, check_hello, configuration
@@ -45,6 +46,7 @@ class DockerBackend:
     def __init__(self, client: DockerClient, info: dict[str, Any]) -> None:
         self.notes: tuple[str, ...] = ()
         self.client = client
+        self.engine = Engine()
         self._options = info.get("SecurityOptions") or []
         self._runtimes = info.get("Runtimes") or {}
         self._limit = asyncio.Semaphore(2 * (os.cpu_count() or 1))
@@ -93,6 +95,7 @@ class DockerBackend:
 
     async def aclose(self) -> None:
         """Close the connections to the engine."""
+        self.engine.close()
         await asyncio.to_thread(self.client.close)
 
     async def _start(
@@ -106,6 +109,7 @@ class DockerBackend:
             ours = await self._call(
                 lambda: _own_socket(api.attach_socket(slot.name, params=attach))
             )
+            slot.engine_at = (ours.family, ours.getpeername())
             loop = asyncio.get_running_loop()
             await loop.create_connection(lambda: slot.channel, sock=ours)
             await self._call(lambda: api.start(slot.name))
@@ -266,7 +270,12 @@ class DockerSlot:
         self.channel = Channel(multiplexed=True)
         self.notes: tuple[str, ...] = ()
         self.resets = True
+        self.engine_at: tuple[int, Any] | None = None  # where its own connection leads
         self._backend = backend
+
+    async def engine_lost(self) -> bool:
+        """Whether the engine went with it."""
+        return self.engine_at is not None and await self._backend.engine.is_gone(*self.engine_at)
 
     async def reset(self) -> None:
         """A new room in the same container. Raises SandboxLost or SandboxUnavailable."""

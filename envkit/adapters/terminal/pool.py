@@ -113,7 +113,7 @@ class Pool:
             self._leased.add(place)
             if not place.slot.resets:
                 self._spare(place.key)
-            machine = Machine(place.slot.channel, self._backend.name)
+            machine = Machine(place.slot.channel, self._backend.name, place.slot.engine_lost)
             try:
                 yield machine
             finally:

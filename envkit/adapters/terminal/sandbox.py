@@ -1,7 +1,7 @@
 """What a terminal backend must offer: one clean machine, leased for one episode or one subject call.
 
 Data and protocols only. `docker.py` and `bubblewrap.py` implement them, `pool.py` leases them, and
-`envkit.testing.SandboxConformance` is the suite that every backend passes.
+`envkit.testing.sandbox.SandboxConformance` is the suite that every backend passes.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ class FileProblem(Exception):
 
 
 class Sandbox(Protocol):
-    """One leased slot. Every method raises `SandboxLost` once the machine is gone.
+    """One leased slot. Every method raises `SandboxLost` once the machine is gone, and `EngineLost`
+    where its host can prove that the engine under it is gone, too, which no agent can cause.
 
     Cancelling any call leaves the sandbox usable for `freeze`. Paths are relative to the workspace
     or absolute inside the sandbox; they are resolved inside, never on the host.

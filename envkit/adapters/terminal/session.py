@@ -26,7 +26,7 @@ from envkit.adapters.terminal.text import (
 )
 from envkit.data.evidence import FrozenItem
 from envkit.data.tool import tool
-from envkit.errors import SandboxLost
+from envkit.errors import EngineLost, SandboxLost
 from envkit.toolbox import ToolRefusal
 
 if TYPE_CHECKING:
@@ -250,9 +250,14 @@ class TerminalSession:
     # ---- the end, and what the guards see ----
 
     async def freeze(self, patterns: Sequence[str]) -> Sequence[FrozenItem]:
-        """Kill what the agent started, then export what matches. A lost sandbox leaves nothing."""
+        """Kill what the agent started, then export what matches.
+
+        A lost sandbox leaves nothing; with a lost engine there is nothing to grade: EngineLost.
+        """
         try:
             exported = await self._sandbox.freeze(tuple(patterns), FreezeCaps())
+        except EngineLost:
+            raise
         except SandboxLost:  # the agent broke it: what it broke is missing from the evidence
             return ()
         return tuple(

@@ -39,6 +39,9 @@ class Slot(Protocol):
     async def reset(self) -> None:
         """Make it as new, and prove it. Raises SandboxLost."""
 
+    async def engine_lost(self) -> bool:
+        """Once the slot is lost: whether the host can prove that its engine is, too."""
+
     async def destroy(self) -> None:
         """Remove it; returns when nothing of it is left. Never raises."""
 

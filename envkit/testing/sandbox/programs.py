@@ -1,0 +1,115 @@
+"""One-shot programs and background jobs."""
+
+# ruff: noqa: D102, S108 - a test's name says what it shows; its paths are inside a sandbox
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from envkit.adapters.terminal.sandbox import FileProblem, Sandbox
+
+from .common import NAMES, out
+
+
+class Programs:
+    """`run`, `start`, `send`, `poll` and `kill`."""
+
+    async def test_run_reports_status_and_both_streams(self, box: Sandbox) -> None:
+        done = await box.run(["bash", "-c", "echo out; echo err >&2; exit 3"], timeout=10)
+        assert (done.status, done.stdout, done.stderr) == (3, b"out\n", b"err\n")
+        assert not done.timed_out
+        assert done.dropped == 0
+
+    async def test_run_takes_stdin_folder_and_environment(self, box: Sandbox) -> None:
+        script = "cat; pwd; echo $COLOUR"
+        done = await box.run(
+            ["bash", "-c", script], stdin=b"in\n", cwd="/tmp", env={"COLOUR": "red"}, timeout=10
+        )
+        assert done.stdout == b"in\n/tmp\nred\n"
+        much = await box.run(["wc", "-c"], stdin=b"x" * 9_000_000, timeout=10)
+        assert much.stdout.strip() == b"9000000"
+        with pytest.raises(FileProblem):
+            await box.run(["cat"], stdin=bytes(60 << 20), timeout=10)
+
+    async def test_run_of_what_is_not_there_fails_like_a_shell(self, box: Sandbox) -> None:
+        assert (await box.run(["no-such-program"], timeout=10)).status == 127
+        assert (await box.run(["/etc"], timeout=10)).status == 126
+        assert (await box.run(["pwd"], cwd="/nowhere", timeout=10)).status in (126, 127)
+
+    async def test_run_tells_a_signal(self, box: Sandbox) -> None:
+        assert (await box.run(["bash", "-c", "kill -TERM $$"], timeout=10)).status == -15
+
+    async def test_run_out_of_time_keeps_what_was_printed(self, box: Sandbox) -> None:
+        done = await box.run(["bash", "-c", "echo partial; sleep 60"], timeout=0.5)
+        assert done.timed_out
+        assert done.status is None
+        assert done.stdout == b"partial\n"
+        assert done.seconds < 5
+
+    async def test_run_kills_its_session_at_the_end(self, box: Sandbox) -> None:
+        done = await box.run(["bash", "-c", "set -m; sleep 61 & sleep 62 & exit 0"], timeout=10)
+        assert done.status == 0
+        assert "sleep" not in await out(box, NAMES)
+
+    async def test_run_does_not_wait_for_a_daemon_that_holds_its_pipe(self, box: Sandbox) -> None:
+        done = await box.run(["bash", "-c", "setsid sleep 60 & echo ok"], timeout=10)
+        assert (done.stdout, done.timed_out) == (b"ok\n", False)
+        assert done.seconds < 5
+
+    async def test_output_over_the_limit_keeps_head_and_tail_and_counts(self, box: Sandbox) -> None:
+        done = await box.run(["seq", "100000"], timeout=10, limit=1000)
+        assert done.stdout.startswith(b"1\n2\n")
+        assert done.stdout.endswith(b"99999\n100000\n")
+        assert len(done.stdout) == 1000
+        assert done.dropped == 588_895 - 1000
+
+    # --- jobs ---------------------------------------------------------------------------------------
+
+    async def test_job_prints_takes_input_and_ends(self, box: Sandbox) -> None:
+        job = await box.start("while read x; do echo got $x; done; exit 5")
+        await box.send(job, b"one\n")
+        state = await box.poll(job, wait=5)
+        assert state.running
+        assert state.output == b"got one\n"
+        assert (await box.poll(job)).output == b""
+        await box.kill(job)
+        ended = await box.poll(job, wait=5)
+        assert (ended.running, ended.status) == (False, -9)
+        with pytest.raises(FileProblem):
+            await box.send(job, b"more\n")
+        with pytest.raises(FileProblem):
+            await box.poll(99)
+
+    async def test_job_output_is_bounded_and_counted(self, box: Sandbox) -> None:
+        job = await box.start("seq 1000000")
+        total = 0
+        running = True
+        while running:
+            state = await box.poll(job, wait=5, limit=10_000)
+            assert len(state.output) <= 10_000
+            total += len(state.output) + state.dropped
+            running = state.running
+        assert total == 6_888_896
+
+    async def test_job_survives_a_shell_timeout(self, box: Sandbox) -> None:
+        job = await box.start("sleep 60")
+        await box.shell("sleep 60", timeout=0.3)
+        assert (await box.poll(job)).running
+        await box.kill(job)
+        assert not (await box.poll(job, wait=5)).running
+
+    async def test_pty_has_a_size_and_talks(self, box: Sandbox) -> None:
+        job = await box.start("stty size; tty; exec python3 -q", pty=(30, 100))
+        seen = b""
+        await box.send(job, b"6*7\n")
+        until = time.monotonic() + 10
+        while b"42" not in seen and time.monotonic() < until:
+            seen += (await box.poll(job, wait=1)).output
+        assert b"30 100" in seen
+        assert b"/dev/pts/" in seen
+        assert b"42" in seen
+        await box.send(job, b"exit()\n")
+        while (state := await box.poll(job, wait=5)).running:
+            pass
+        assert state.status == 0
