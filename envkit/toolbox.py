@@ -6,7 +6,6 @@ agent as one constant sentence, so that no traceback (paths, values, sources) ev
 
 from __future__ import annotations
 
-import inspect
 import json
 import logging
 import traceback
@@ -66,7 +65,7 @@ class Toolbox:
         tool, handler = entry
         try:
             result = handler(**tool.check(asked.arguments))
-            if inspect.isawaitable(result):
+            if isinstance(result, Awaitable):
                 result = await result
         except (BadArguments, ToolRefusal) as refusal:
             return ToolResult(clip(str(refusal), limit), error=True)

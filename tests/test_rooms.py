@@ -90,11 +90,11 @@ def lingering(request, tmp_path) -> Iterator[tuple[subprocess.Popen, Path, Path]
     flag = tmp_path / "stay"
     flag.touch()
     out = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from envkit.cli import main; main()", "rollout", SPEC,
-         "--policy", f"script:{WORLDS / 'linger.py'}", "--tasks", "1", "--backend", request.param, "--out", str(out), "--json"],
-        env={**os.environ, "LINGER_FLAG": str(flag)}, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    argv = [sys.executable, "-c", "from envkit.cli import main; main()", "rollout", SPEC]
+    argv += ["--policy", f"script:{WORLDS / 'linger.py'}", "--tasks", "1"]
+    argv += ["--backend", request.param, "--out", str(out), "--json"]
+    environment = {**os.environ, "LINGER_FLAG": str(flag)}
+    process = subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not flag.with_suffix(".there").exists() and not Path(f"{flag}.there").exists():
         assert process.poll() is None, process.communicate()

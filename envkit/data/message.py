@@ -12,6 +12,8 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+_ENCODE = json.JSONEncoder(default=str).encode  # made once: this is on the path of every turn
+
 Role = Literal["system", "user", "assistant", "tool"]
 
 
@@ -40,11 +42,9 @@ class ToolCall:
 
     def as_chat(self) -> dict[str, Any]:
         """The call as chat-completions APIs and the record write it; a broken argument string stays as it was."""
-        arguments = (
-            self.arguments
-            if isinstance(self.arguments, str)
-            else json.dumps(self.arguments, default=str)
-        )
+        arguments = self.arguments
+        if not isinstance(arguments, str):
+            arguments = _ENCODE(arguments)
         return {
             "id": self.id,
             "type": "function",

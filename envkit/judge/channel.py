@@ -26,11 +26,12 @@ Message: TypeAlias = dict[str, Any]
 FRAME_LIMIT = 64 << 20  # bytes; the largest legal evidence is well below
 _BATCH = 4 << 20  # a frame is sent on once it holds this much
 _HEADER = struct.Struct("!I")
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def dump(message: Message) -> str:
     """One message as compact JSON."""
-    return json.dumps(message, separators=(",", ":"))
+    return _ENCODE(message)
 
 
 def encode(messages: Sequence[str]) -> bytes:

@@ -19,7 +19,9 @@ WORKSPACE = "/workspace"
 class SandboxSpec:
     """The machine asked for. Slots are interchangeable only between equal specs."""
 
-    image: str | None = None  # None: the default image (docker) or the host's /usr, read-only (bubblewrap)
+    image: str | None = (
+        None  # None: the default image (docker) or the host's /usr, read-only (bubblewrap)
+    )
     memory_mb: int = 512  # everything counts: processes, tmpfs, shared memory
     disk_mb: int = 128  # the workspace tmpfs; with /tmp and /dev/shm it stays 64 MB below memory_mb
     pids: int = 256
@@ -64,7 +66,9 @@ class Exported:
     """One file or problem found under a declared pattern, by an openat/O_NOFOLLOW walk."""
 
     path: bytes  # relative to the workspace, as the kernel gave it
-    kind: Literal["file", "oversize", "refused"]  # refused: a link, a device, a FIFO, more than one link
+    kind: Literal[
+        "file", "oversize", "refused"
+    ]  # refused: a link, a device, a FIFO, more than one link
     data: bytes
     detail: str
 
@@ -74,8 +78,9 @@ class FileProblem(Exception):
 
 
 class Sandbox(Protocol):
-    """One leased slot. Every method raises `SandboxLost` once the machine is gone, and `EngineLost`
-    where its host can prove that the engine under it is gone, too, which no agent can cause.
+    """One leased slot. Every method raises `SandboxLost` once the machine is gone.
+
+    Where the host can prove that the engine under it is gone, too, that is an `EngineLost`: no agent can cause it.
 
     Cancelling any call leaves the sandbox usable for `freeze`. Paths are relative to the workspace
     or absolute inside the sandbox; they are resolved inside, never on the host.
@@ -135,7 +140,9 @@ class Sandbox(Protocol):
 class SandboxPool(Protocol):
     """Leases clean slots, keeps released ones warm, never shares one where the rules forbid it."""
 
-    def lease(self, spec: SandboxSpec, *, pack: str, group: str) -> AbstractAsyncContextManager[Sandbox]:
+    def lease(
+        self, spec: SandboxSpec, *, pack: str, group: str
+    ) -> AbstractAsyncContextManager[Sandbox]:
         """A slot that is proved clean, for this pack, that no member of `group` used before.
 
         Raises SandboxUnavailable (infrastructure) or MissingError (no image, no engine, no bwrap).

@@ -86,7 +86,7 @@ class TerminalScreen:
     def _take(self, chunk: bytes) -> None:
         try:
             self._stream.feed(chunk)
-        except Exception:  # pyte raises whatever malformed sequences lead it to
+        except Exception:  # noqa: BLE001 - pyte raises whatever malformed sequences lead it to
             self._restart("the program printed a broken sequence")
 
     def _restart(self, note: str) -> None:

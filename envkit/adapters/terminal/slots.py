@@ -102,7 +102,7 @@ def check_hello(hello: Header, config: dict[str, Any]) -> tuple[str, ...]:
         "queues": 0,
         "CapPrm": held,
         "CapEff": held,
-        "CapBnd": held,
+        "CapBnd": _NONE,
         "CapInh": _NONE,
         "CapAmb": _NONE,
         "NoNewPrivs": "1",

@@ -59,7 +59,7 @@ print(broken)
         assert facts["Uid"].split() == ["1000"] * 4
         assert facts["Gid"].split() == ["1000"] * 4
         assert facts["Groups"].split() in ([], ["1000"])
-        for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+        for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
             assert int(facts[name], 16) == 0, name
         assert facts["NoNewPrivs"] == "1"
         assert facts["Seccomp"] == "2"

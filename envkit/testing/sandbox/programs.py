@@ -3,11 +3,12 @@
 # ruff: noqa: D102, S108 - a test's name says what it shows; its paths are inside a sandbox
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
 
-from envkit.adapters.terminal.sandbox import FileProblem, Sandbox
+from envkit.adapters.terminal.sandbox import FileProblem, JobState, Sandbox
 
 from .common import NAMES, out
 
@@ -91,6 +92,50 @@ class Programs:
             total += len(state.output) + state.dropped
             running = state.running
         assert total == 6_888_896
+
+    async def test_jobs_that_ended_free_their_places(self, box: Sandbox) -> None:
+        """More jobs than there are places, read, unread and killed; a number is never used again."""
+        numbers = []
+        for _ in range(30):
+            read, unread, killed = [
+                await box.start(one) for one in ("echo 1", "echo 12", "echo 123; sleep 60")
+            ]
+            while (await box.poll(read, wait=5)).running:
+                pass
+            await box.poll(killed, wait=5)
+            await box.kill(killed)
+            numbers += [read, unread, killed]
+        for _ in range(40):
+            numbers.append(await box.start("echo 12"))
+        assert numbers == list(range(1, 131))
+        assert (await box.poll(numbers[0])) == JobState(False, 0, b"", 0)
+        assert (await box.poll(numbers[1])) == JobState(False, 0, b"", 3)  # its place was needed
+        assert (await box.poll(numbers[1])) == JobState(False, 0, b"", 0)
+        assert (await box.poll(numbers[-1], wait=5)).output == b"12\n"
+        assert not (await box.poll(numbers[2])).running
+        await box.kill(numbers[2])
+        with pytest.raises(FileProblem):
+            await box.send(numbers[2], b"x")
+        with pytest.raises(FileProblem):
+            await box.poll(131)
+
+    async def test_jobs_that_run_keep_their_places(self, box: Sandbox) -> None:
+        for _ in range(64):
+            await box.start("exec sleep 60")
+        with pytest.raises(FileProblem, match="at most 64 jobs"):
+            await box.start("true")
+        await box.kill(7)
+        while (await box.poll(7, wait=5)).running:
+            pass
+        assert await box.start("true") == 65
+
+    async def test_job_that_left_a_daemon_is_heard_until_that_ends(self, box: Sandbox) -> None:
+        job = await box.start("(sleep 0.3; echo late; echo later > said) & echo now")
+        await asyncio.sleep(0.15)
+        assert (await box.poll(job)) == JobState(False, 0, b"now\n", 0)
+        await asyncio.sleep(0.4)
+        assert (await box.poll(job)).output == b"late\n"
+        assert await out(box, "cat said") == "later"
 
     async def test_job_survives_a_shell_timeout(self, box: Sandbox) -> None:
         job = await box.start("sleep 60")

@@ -167,6 +167,11 @@ class Drain:
         os.set_blocking(descriptor, False)
         loop.watch(descriptor, self._pump)
 
+    @property
+    def closed(self) -> bool:
+        """Whether every writer is gone, or we stopped reading."""
+        return self._descriptor < 0
+
     def _pump(self) -> None:
         self._read()
 

@@ -15,6 +15,7 @@ from .process import Agent, Program, kill_session, spawn
 Done = Callable[["int | None", bytes, bytes, int, bool, float], None]
 """Called with status, stdout, stderr, bytes dropped, timed out, seconds."""
 
+MOST_JOBS = 64  # of one lease at once, with what they printed
 _JOB_OUTPUT = 1 << 18
 
 
@@ -91,6 +92,16 @@ class Job:
         self._drain.heard = self._wake
         loop.on_end(self.pid, self._ended)
 
+    @property
+    def read(self) -> bool:
+        """Whether it has ended and everything that was printed is taken."""
+        return self.status is not None and not self._drain.output
+
+    @property
+    def silent(self) -> bool:
+        """Whether nobody can print any more: a daemon that it left behind may hold its pipe."""
+        return self._drain.closed
+
     def send(self, data: bytes) -> bool:
         """Type `data` to it; false where it is gone or does not read."""
         return self.status is None and self._feed.send(data)
@@ -114,6 +125,10 @@ class Job:
         """Kill its whole session."""
         kill_session(self.pid)
 
+    def close(self) -> None:
+        """Let go of its output."""
+        self._drain.close()
+
     def _ended(self, status: int) -> None:
         self._drain.finish()
         self.status = status
@@ -125,6 +140,71 @@ class Job:
         for timer, answer in polls:
             timer.cancel()
             answer()
+
+
+class Past:
+    """All that is kept of a job that was let go: how it ended."""
+
+    __slots__ = ("_dropped", "status")
+
+    def __init__(self, job: Job) -> None:
+        self.status = job.status
+        _, self._dropped = job.take(0)
+
+    def send(self, data: bytes) -> bool:
+        """Nobody reads."""
+        return False
+
+    def poll(self, wait: float, answer: Callable[[], None]) -> None:
+        """There is nothing to wait for."""
+        answer()
+
+    def take(self, limit: int) -> tuple[bytes, int]:
+        """What was never read is counted, once."""
+        dropped, self._dropped = self._dropped, 0
+        return b"", dropped
+
+    def kill(self) -> None:
+        """It has ended."""
+
+
+class Jobs:
+    """The background jobs of one lease, by numbers that are used once.
+
+    A job that has ended keeps its output until that is read, or until its place is needed.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[int, Job] = {}
+        self._past: dict[int, Past] = {}
+
+    def make_room(self) -> bool:
+        """Whether there is room for one more; unread output of ended jobs goes last, oldest first."""
+        ended = [number for number, job in self._kept.items() if job.status is not None]
+        if len(self._kept) >= MOST_JOBS and ended:
+            self._let_go(min(ended, key=lambda number: (not self._kept[number].read, number)))
+        return len(self._kept) < MOST_JOBS
+
+    def add(self, job: Job) -> int:
+        """Keep a job; its number."""
+        number = len(self._kept) + len(self._past) + 1
+        self._kept[number] = job
+        return number
+
+    def get(self, number: int) -> Job | Past | None:
+        """The job of that number, if there ever was one."""
+        return self._kept.get(number) or self._past.get(number)
+
+    def was_read(self, number: int) -> None:
+        """Let it go if nothing can follow."""
+        job = self._kept.get(number)
+        if job is not None and job.read and job.silent:
+            self._let_go(number)
+
+    def _let_go(self, number: int) -> None:
+        job = self._kept.pop(number)
+        self._past[number] = Past(job)
+        job.close()
 
 
 def _on_pipes(agent: Agent, argv: list[str], cwd: str) -> tuple[int, int, int]:

@@ -16,13 +16,12 @@ from typing import Any, Callable, NoReturn
 from . import export, files
 from .loop import CHUNK, Drain, Loop, Output
 from .process import Agent, Program, become, complain, kill, kill_all
-from .programs import Budget, Job, OneShot
+from .programs import MOST_JOBS, Budget, Job, Jobs, OneShot, Past
 from .shell import Shell
 
 RESET = 75  # the exit status that asks the keeper for a new room
 _MOST_FRAME = 64 << 20
 _FILE_SECONDS = 20.0
-_MOST_RUNNING, _MOST_JOBS = 64, 512
 _PARKED = 200  # above every descriptor in use
 
 
@@ -37,7 +36,7 @@ class Supervisor:
         self._agent = agent
         self._loop = Loop()
         self._inbox = bytearray()
-        self._jobs: dict[int, Job] = {}
+        self._jobs = Jobs()
         self._cancels: dict[int, Callable[[], None]] = {}
         self._shell = Shell(self._loop, agent)
         self._frozen = False
@@ -136,20 +135,17 @@ class Supervisor:
     # --- jobs -----------------------------------------------------------------------------------
 
     def _start(self, number: int, ask: dict[str, Any], body: bytes) -> None:
-        running = sum(job.status is None for job in self._jobs.values())
-        if running >= _MOST_RUNNING or len(self._jobs) >= _MOST_JOBS:
-            raise Problem(f"at most {_MOST_RUNNING} jobs at once, and {_MOST_JOBS} in all")
+        if not self._jobs.make_room():
+            raise Problem(f"at most {MOST_JOBS} jobs at once; kill one first")
         size = tuple(ask["pty"]) if ask["pty"] else None
         job = Job(self._loop, self._agent, ask["command"], size, self._agent.home)
-        name = len(self._jobs) + 1
-        self._jobs[name] = job
-        self._say({"id": number, "job": name})
+        self._say({"id": number, "job": self._jobs.add(job)})
 
-    def _job(self, ask: dict[str, Any]) -> Job:
-        try:
-            return self._jobs[ask["job"]]
-        except KeyError:
-            raise Problem(f"there is no job {ask['job']}") from None
+    def _job(self, ask: dict[str, Any]) -> Job | Past:
+        job = self._jobs.get(ask["job"])
+        if job is None:
+            raise Problem(f"there is no job {ask['job']}")
+        return job
 
     def _send(self, number: int, ask: dict[str, Any], body: bytes) -> None:
         if not self._job(ask).send(body):
@@ -163,6 +159,7 @@ class Supervisor:
             output, dropped = job.take(ask["limit"])
             facts = {"running": job.status is None, "status": job.status, "dropped": dropped}
             self._say({"id": number, **facts}, output)
+            self._jobs.was_read(ask["job"])
 
         job.poll(ask["wait"], answer)
 

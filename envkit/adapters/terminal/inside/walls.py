@@ -57,11 +57,14 @@ def hide_self() -> None:
 
 
 def keep_capabilities(kept: tuple[int, ...]) -> None:
-    """Hold exactly `kept`: permitted, effective and bounding; nothing inheritable or ambient."""
+    """Hold exactly `kept`, permitted and effective; nothing inheritable, ambient or bounding.
+
+    The bounding set limits what an exec may gain, not what is held: empty, it leaves us the rights
+    that we hold for as long as we start nothing, and what we fork can never have any.
+    """
     number = 0
     while _libc.prctl(_PR_CAPBSET_READ, number, 0, 0, 0) >= 0:
-        if number not in kept:
-            _check(_libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0), "prctl bounding set")
+        _check(_libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0), "prctl bounding set")
         number += 1
     _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     mask = sum(1 << number for number in kept)
