@@ -290,3 +290,426 @@ async def test_a_model_that_refuses_material_is_no_way_out(chat, monkeypatch):
             judged = await judge.grade(ticket, evidence, "e")
     assert isinstance(judged.verdict, Score), judged.verdict
     assert judged.verdict.reward == 0.0
+
+
+async def test_evidence_that_fits_its_caps_is_never_too_large_for_many_probes(tmp_path):
+    """4 MB of evidence, the cap, beside 30 calls: an honest agent with a fat build folder is not felled by a frame."""
+    spec = world(
+        tmp_path,
+        """
+        class W(Env):
+            @classmethod
+            def task(cls, split, index, rng):
+                return Task(prompt="x", gold={"n": 1})
+            @staticmethod
+            def grade(evidence, gold):
+                files = evidence.files("shell/")
+                replies = yield [
+                    SubjectCall(files=files, module="code.py", function="f", arguments=(n,)) for n in range(30)
+                ]
+                return Score.all(right=all(reply.ok for reply in replies))
+        """,
+    )
+    items = tuple(FrozenItem(name=f"shell/{n}.bin", data=os.urandom(1 << 20)) for n in range(4))
+    async with served(spec) as (service, probes):
+        del probes
+        verdict = await graded(service, 0, FrozenEvidence(items=items))
+    assert verdict.get("findings") == [], verdict
+    assert verdict["score"]["reward"] == 1.0
+
+
+# ---- 2. what passes from one episode to another --------------------------------------------------
+
+
+class FakeProbes:
+    """Answers every run as a subject that behaves; whose stdin has a gate waits for it."""
+
+    def __init__(self) -> None:
+        self.gates: dict[str, asyncio.Event] = {}
+        self.waiting: set[str] = set()
+
+    async def answer(self, batch: Any) -> list[Reply]:
+        who = batch[0].get("stdin", "")
+        self.waiting.add(who)
+        if who in self.gates:
+            await self.gates[who].wait()
+        return [Reply(ok=True, status=0, stdout="1") for _ in batch]
+
+    async def close(self) -> None:
+        pass
+
+    async def until(self, who: str) -> None:
+        async with asyncio.timeout(20):
+            while who not in self.waiting:
+                await asyncio.sleep(0.01)
+
+
+class served:  # noqa: N801 - reads as a verb
+    """A judge service in this process, without sandboxes."""
+
+    def __init__(self, spec: str, sealed: Path | None = None) -> None:
+        self._spec = spec
+        self._sealed = sealed
+        self._service = Service()
+
+    async def __aenter__(self) -> tuple[Service, FakeProbes]:
+        loaded = await self._service.handle(
+            {
+                "op": "load", "spec": self._spec, "salt_file": None, "private": False, "backend": "auto",
+                "sealed": None if self._sealed is None else str(self._sealed), "concurrency": 4,
+            }
+        )  # fmt: skip
+        assert "refused" not in loaded, loaded
+        probes = FakeProbes()
+        self._service._probes = probes  # type: ignore[assignment]
+        return self._service, probes
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._service.close()
+
+
+async def graded(service: Service, index: int, evidence: FrozenEvidence) -> dict[str, Any]:
+    drawn = await service.handle({"op": "draw", "split": "train", "index": index})
+    digest = json.loads(drawn["public"])["digest"]
+    return await service.handle(
+        {
+            "op": "grade", "episode": f"e{index}", "split": "train", "index": index, "digest": digest,
+            "evidence": evidence.model_dump_json(),
+        }
+    )  # fmt: skip
+
+
+PROBING = """
+class W(Env):
+    @classmethod
+    def task(cls, split, index, rng):
+        return Task(prompt="x", gold={"n": index})
+    @staticmethod
+    def grade(evidence, gold):
+        if evidence.answer == "kill":
+            os._exit(1)
+        yield [SubjectRun(files={}, argv=("x",), stdin=evidence.answer)]
+        return Score.all(right=evidence.answer == f"right {gold['n']}")
+    @staticmethod
+    def solve(task):
+        yield say(f"first of {task.gold['n']}")
+        yield say(f"second of {task.gold['n']}")
+    @staticmethod
+    def near_misses(task):
+        return {"wrong": W.solve(task)}
+"""
+
+
+async def test_nobody_takes_over_a_neighbours_grading(tmp_path):
+    """A loser waits for its probes, an accomplice kills the worker, an honest one is graded on the next one."""
+    async with served(world(tmp_path, PROBING)) as (service, probes):
+        assert service._graders is not None
+        service._graders._shared = service._graders._shared[:1]
+        probes.gates = {"loser": asyncio.Event(), "right 2": asyncio.Event()}
+        loser = asyncio.ensure_future(graded(service, 0, FrozenEvidence(answer="loser")))
+        await probes.until("loser")
+        await graded(service, 1, FrozenEvidence(answer="kill"))
+        honest = asyncio.ensure_future(graded(service, 2, FrozenEvidence(answer="right 2")))
+        await probes.until("right 2")
+        probes.gates["loser"].set()
+        stolen = (await asyncio.wait_for(loser, 30))["score"]["reward"]
+        probes.gates["right 2"].set()
+        earned = (await asyncio.wait_for(honest, 30))["score"]["reward"]
+    assert (stolen, earned) == (0.0, 1.0)
+
+
+async def test_nobody_plays_on_in_a_neighbours_script(tmp_path):
+    async with served(world(tmp_path, PROBING)) as (service, _):
+
+        async def ask(op: str, **fields: Any) -> dict[str, Any]:
+            return await service.handle({"op": op, **fields})
+
+        first = await ask("script", split="train", index=7, name=None)
+        await ask("next", script=first["script"], observation=None)
+        assert service._author is not None
+        assert service._author._channel is not None
+        service._author._channel.process.kill()
+        await asyncio.sleep(0.2)
+        await ask("draw", split="train", index=0)
+        second = await ask("script", split="train", index=8, name=None)
+        await ask("next", script=second["script"], observation=None)
+        seen = {"messages": [], "fresh": False}
+        stray = await ask("next", script=first["script"], observation=seen)
+        assert "second of 8" not in json.dumps(stray)
+        own = await ask("next", script=second["script"], observation=seen)
+        assert own["action"]["text"] == "second of 8"
+
+
+async def test_a_grading_leaves_gold_as_it_was(tmp_path):
+    spec = world(
+        tmp_path,
+        """
+        class W(Env):
+            @classmethod
+            def task(cls, split, index, rng):
+                return Task(prompt="x", gold={"left": ["a", "b"]})
+            @staticmethod
+            def grade(evidence, gold):
+                return Score.all(right=gold["left"].pop() == evidence.answer)
+        """,
+    )
+    async with served(spec) as (service, _):
+        scores = [await graded(service, 0, FrozenEvidence(answer="b")) for _ in range(4)]
+    assert [one["score"]["reward"] for one in scores] == [1.0] * 4
+
+
+async def test_gold_reaches_grade_in_its_declared_type(tmp_path):
+    spec = world(
+        tmp_path,
+        """
+        class Gold(BaseModel):
+            n: int
+        class W(Env[Gold]):
+            @classmethod
+            def task(cls, split, index, rng):
+                return Task(prompt="x", gold={"n": "1"})
+            @staticmethod
+            def grade(evidence, gold):
+                return Score.all(right=gold.n == 1)
+        """,
+    )
+    async with served(spec) as (service, _):
+        verdict = await graded(service, 0, FrozenEvidence(answer="b"))
+    assert verdict["score"]["reward"] == 1.0
+
+
+async def test_graders_that_raise_leave_nothing_behind(tmp_path):
+    """A grading that broke off keeps no evidence: else who breaks graders fills the worker until neighbours break."""
+    spec = world(
+        tmp_path,
+        """
+        class W(Env):
+            @classmethod
+            def task(cls, split, index, rng):
+                return Task(prompt="x", gold={"n": 1})
+            @staticmethod
+            def grade(evidence, gold):
+                if not evidence.answer:
+                    return Score.all(right=False)
+                yield [SubjectRun(files={}, argv=("x",))]
+                raise ValueError(evidence.answer[:3])
+        """,
+    )
+
+    def resident(worker: staff.WatchedWorker) -> int:
+        assert worker._channel is not None
+        text = Path(f"/proc/{worker._channel.process.pid}/status").read_text()
+        return int(next(line for line in text.splitlines() if line.startswith("VmRSS")).split()[1])
+
+    async with served(spec) as (service, _):
+        assert service._graders is not None
+        service._graders._shared = service._graders._shared[:1]
+        worker = service._graders._shared[0]
+        await graded(service, 0, FrozenEvidence(answer="x" * (4 << 20)))
+        before = resident(worker)
+        for _ in range(15):
+            await graded(service, 0, FrozenEvidence(answer="x" * (4 << 20)))
+        assert resident(worker) - before < 24 << 10, "kB of evidence that nobody needs"
+
+
+# ---- 3. secrets ----------------------------------------------------------------------------------
+
+
+async def test_under_a_private_salt_no_validators_words_leave_the_judge(tmp_path):
+    """What a model's own validator says of gold is as secret as gold."""
+    spec = world(
+        tmp_path,
+        """
+        class Claim(BaseModel):
+            host: str
+            truth: str
+            @field_validator("truth")
+            @classmethod
+            def same(cls, value, info):
+                if value != info.data["host"]:
+                    raise ValueError(f"it was {value}")
+                return value
+        class W(Env):
+            @classmethod
+            def task(cls, split, index, rng):
+                return Task(prompt="x", gold={"host": "SECRET-" + "HOST"})
+            @staticmethod
+            def grade(evidence, gold):
+                if not evidence.answer:
+                    return Score.all(right=False)
+                Claim(host=evidence.answer, truth=gold["host"])
+                return Score.all(right=True)
+        """,
+    )
+    salt = tmp_path / "salt"
+    salt.write_text("0123456789abcdef0123456789abcdef")
+    out = tmp_path / "run"
+    await play(Acting(lambda *_: Action("guess")), spec, tasks=1, salt_file=str(salt), out=out)
+    public = (out / "episodes.jsonl").read_text() + (out / "run.json").read_text()
+    assert "grader-broke-on-evidence" in public
+    assert "SECRET-HOST" not in public
+
+
+async def test_a_salt_that_was_torn_is_not_taken_for_one(tmp_path):
+    """Killed between creating and writing the file: the tasks would be keyed by nothing."""
+    sealed = tmp_path / "sealed"
+    sealed.mkdir(mode=0o700)
+    (sealed / "salt").touch(mode=0o600)
+    with pytest.raises(EnvkitError):
+        async with Judge(EnvSpec.parse(COUNTER), JudgeSettings(private=True, sealed=sealed)):
+            pass
+
+
+# ---- 4. the record -------------------------------------------------------------------------------
+
+
+async def test_sealed_notes_survive_a_torn_line(tmp_path):
+    out = tmp_path / "run"
+    await play(policy_source("oracle"), COUNTER, tasks=3, out=out)
+    for name in ("episodes.jsonl", "sealed/verdicts.jsonl"):
+        path = out / name
+        path.write_bytes(path.read_bytes()[:-20])
+    await play(policy_source("oracle"), COUNTER, tasks=3, out=out, resume=True)
+    assert set(read_sealed(out)) == {f"train-{index}-0" for index in range(3)}
+
+
+async def test_a_full_disk_is_one_clear_error_and_tears_nothing(tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    real, lines = os.write, 0
+
+    def write(descriptor: int, data: Any) -> int:
+        nonlocal lines
+        if bytes(data[:16]).startswith(b'{"schema_version'):
+            lines += 1
+            if lines == 3:
+                return real(descriptor, bytes(data[:50]))
+        elif lines == 3 and bytes(data[-2:]) == b"}\n":
+            lines += 1
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(descriptor, data)
+
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(EnvkitError, match="No space left"):
+        await play(policy_source("noop"), COUNTER, tasks=20, concurrency=8, out=out)
+    monkeypatch.undo()
+    assert len(read_episodes(out)) >= 2
+    again = await play(policy_source("noop"), COUNTER, tasks=20, out=out, resume=True)
+    assert [episode.index for episode in again] == list(range(20))
+    assert (out / "episodes.jsonl").read_text().count("\n") == len(read_episodes(out)) == 20
+
+
+# ---- 5. one bad task, one dead worker ------------------------------------------------------------
+
+
+async def test_a_task_that_kills_its_process_fells_no_other_draw(tmp_path):
+    spec = world(
+        tmp_path,
+        """
+        class W(Env):
+            splits = {"train": 20}
+            @classmethod
+            def task(cls, split, index, rng):
+                if index == 3:
+                    os._exit(1)
+                time.sleep(0.02)
+                return Task(prompt="x", gold={"n": 1})
+            @staticmethod
+            def grade(evidence, gold):
+                return Score.all(right=evidence.answer == "right")
+        """,
+    )
+    episodes = await play(Acting(lambda *_: Action("right")), spec, tasks=12, concurrency=8)
+    assert [e.reward for e in episodes] == [None if e.index == 3 else 1.0 for e in episodes], [
+        lost(e) for e in episodes
+    ]
+
+
+async def test_a_worker_killed_from_outside_costs_no_episode():
+    """The kernel's OOM killer takes the process that makes tasks, while it does nothing."""
+    async with served(COUNTER) as (service, _):
+        assert service._author is not None
+        assert service._author._channel is not None
+        service._author._channel.process.kill()
+        await asyncio.sleep(0.2)
+        drawn = await service.handle({"op": "draw", "split": "train", "index": 1})
+    assert "public" in drawn, drawn
+
+
+async def test_near_misses_that_raise_for_one_task_fell_no_other(tmp_path):
+    spec = world(
+        tmp_path,
+        """
+        class W(Env):
+            @classmethod
+            def task(cls, split, index, rng):
+                return Task(prompt="x", gold={"n": index})
+            @staticmethod
+            def grade(evidence, gold):
+                return Score.all(right=evidence.answer == "right")
+            @staticmethod
+            def near_misses(task):
+                if task.gold["n"] == 2:
+                    raise KeyError("no such thing")
+                def wrong():
+                    yield say("wrong")
+                return {"wrong": wrong()}
+        """,
+    )
+    episodes = await play(policy_source("near-misses"), spec, tasks=4, concurrency=2)
+    assert {e.index for e in episodes if e.reward == 0.0} == {0, 1, 3}
+
+
+async def test_a_judge_that_dies_in_mid_run_is_one_error_and_leaves_no_process(tmp_path):
+    out = tmp_path / "run"
+    settings = RunSettings(spec=COUNTER, tasks=200, concurrency=4, out=out)
+    async with Runner(settings, policy_source("oracle")) as runner:
+        told = 0
+
+        def tell(episode: Episode) -> None:
+            nonlocal told
+            told += 1
+            if told == 5:
+                channel_ = runner._stage.judge._channel
+                assert channel_ is not None
+                channel_.process.kill()
+
+        with pytest.raises(EnvkitError):
+            await asyncio.wait_for(runner.run(tell), 20)
+    assert len(read_episodes(out)) == told
+    resumed = await play(policy_source("oracle"), COUNTER, tasks=200, concurrency=4, out=out, resume=True)
+    assert [e.index for e in resumed] == list(range(200))
+    assert {e.reward for e in resumed} == {1.0}
+
+
+PLAYED = """
+import asyncio, sys
+from pathlib import Path
+from envkit.rollout.runner import Runner, RunSettings
+from envkit.rollout.policy import policy_source
+async def main():
+    settings = RunSettings(spec=sys.argv[1], tasks=int(sys.argv[3]), concurrency=2, out=Path(sys.argv[2]))
+    async with Runner(settings, policy_source(sys.argv[4])) as runner:
+        await runner.run(lambda episode: print(episode.index, episode.reward, flush=True))
+asyncio.run(main())
+"""
+
+
+def test_a_tool_that_exits_ends_no_run(tmp_path):
+    """argparse in a tool: SystemExit is what agent-written flags raise."""
+    script = tmp_path / "play.py"
+    script.write_text("from envkit import call\ndef play(task):\n    yield call('leave')\n")
+    done = subprocess.run(
+        [sys.executable, "-c", PLAYED, world(tmp_path, TOOLS), str(tmp_path / "run"), "3", f"script:{script}"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert sorted(done.stdout.splitlines()) == ["0 0.0", "1 0.0", "2 0.0"], done.stderr[-500:]
+
+
+def test_a_file_that_exits_at_import_is_an_error_of_use(tmp_path):
+    path = tmp_path / "leaves.py"
+    path.write_text("import sys\nsys.exit(0)\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "envkit.cli", "rollout", f"file:{path}:W", "--tasks", "1", "--out", str(tmp_path / "r")],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2, (done.returncode, done.stdout, done.stderr[-300:])

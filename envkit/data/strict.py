@@ -124,12 +124,12 @@ def scrub(value: Any, depth: int = MAX_DEPTH) -> Any:
         return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
     if value is None or isinstance(value, bool | int):
         return value
-    if isinstance(value, dict | list | tuple) and depth == 0:
-        return "[nested too deep]"
+    if isinstance(value, dict | list | tuple):
+        return _scrub_items(value, depth - 1) if depth > 0 else "[nested too deep]"
+    return value if isinstance(value, float) and math.isfinite(value) else str(value)
+
+
+def _scrub_items(value: dict[Any, Any] | list[Any] | tuple[Any, ...], depth: int) -> Any:
     if isinstance(value, dict):
-        return {scrub(str(key)): scrub(item, depth - 1) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [scrub(item, depth - 1) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value if isinstance(value, float) else str(value)
+        return {scrub(str(key)): scrub(item, depth) for key, item in value.items()}
+    return [scrub(item, depth) for item in value]
