@@ -15,12 +15,11 @@ from typing import Any, ClassVar, Generic
 from pydantic import BaseModel, ConfigDict
 
 from envkit.adapter import Adapter, Artefact, Clock, Context, Floor
-from envkit.data.evidence import CallRecord, Evidence, FrozenEvidence, FrozenItem
+from envkit.data.evidence import Evidence, FrozenEvidence, FrozenItem, capped, spoken
 from envkit.data.keyed import KeyedRandom
 from envkit.data.message import Action, Content, Message, Observation, Script, ToolCall
 from envkit.data.probe import Grading
 from envkit.data.score import Finding
-from envkit.data.strict import scrub
 from envkit.data.task import G, PublicTask, Task
 from envkit.data.tool import Tool, ToolResult, tool
 from envkit.declare import declared_adapters, gold_type, refuse_unless_static
@@ -177,21 +176,11 @@ class Env(Generic[G]):
             patterns = [a.pattern for a in self.evidence if a.adapter.name == name]
             for item in await session.freeze(patterns):
                 items.append(item.model_copy(update={"name": f"{name}/{item.name}"}))
-        return self.spoken().model_copy(update={"items": tuple(items)})
+        return self.spoken().model_copy(update={"items": capped(items)})
 
     def spoken(self) -> FrozenEvidence:
         """The part of the evidence that no sandbox can lose: the answer and the calls."""
-        calls = tuple(
-            CallRecord.model_construct(  # of what is scrubbed here: nothing is left to validate
-                seat=seat,
-                tool=scrub(asked.name),
-                arguments=scrub(asked.arguments),
-                result=scrub(result.text),
-                error=result.error,
-            )
-            for seat, asked, result in self._calls
-        )
-        return FrozenEvidence(answer=scrub(self.answer or ""), calls=calls)
+        return spoken(self.answer or "", self._calls)
 
     async def close(self) -> None:
         """Give everything back. Safe to call twice."""

@@ -68,10 +68,20 @@ class Resolved:
     digest: str  # sha256 over the files that define the environment
 
 
-class Source(Protocol):
-    """What a scheme must offer: from the name behind the colon to a class and the files that define it."""
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a source loads: the class, and the files that define it, all below one folder."""
 
-    def load(self, name: str) -> tuple[type[Env[Any]], Iterable[Path]]:
+    name: str  # the canonical one behind the scheme: whatever names one environment becomes one spec
+    env: type[Env[Any]]
+    folder: Path
+    files: Iterable[Path]
+
+
+class Source(Protocol):
+    """What a scheme must offer: from the name behind the colon to an environment."""
+
+    def load(self, name: str) -> Loaded:
         """Load an environment. Raises SpecError."""
         ...
 
@@ -79,12 +89,14 @@ class Source(Protocol):
 class FileSource:
     """`file:PATH.py:CLASS`: an environment in a file of its own, for a first try and for tests."""
 
-    def load(self, name: str) -> tuple[type[Env[Any]], Iterable[Path]]:
+    def load(self, name: str) -> Loaded:
         """Run the file as a module of its own and take the class from it."""
         path_text, colon, class_name = name.rpartition(":")
         path = Path(path_text).resolve()
         if not colon or not path.is_file():
             raise SpecError(f"file:{name}: no such file; write file:PATH.py:CLASS")
+        if "?" in str(path):  # the folder's, for there is none in the spec
+            raise SpecError(f"file:{path}: a spec can't name a path with a question mark; move it")
         module_name = f"envkit_file_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
         module = sys.modules.get(module_name)
         if module is None:
@@ -94,10 +106,12 @@ class FileSource:
             module = sys.modules[module_name] = importlib.util.module_from_spec(location)
             try:
                 location.loader.exec_module(module)
-            except Exception as error:  # whatever a user's module raises is the one thing to report
-                del sys.modules[module_name]
+            except (Exception, SystemExit) as error:
+                # whatever a user's module raises is the one thing to report
+                sys.modules.pop(module_name, None)
                 raise SpecError(f"file:{name}: {type(error).__name__}: {error}") from error
-        return _env_class(module, class_name, f"file:{name}"), [path]
+        env = _env_class(module, class_name, f"file:{name}")
+        return Loaded(f"{path}:{class_name}", env, path.parent, [path])
 
 
 def packs() -> list[Pack]:
@@ -127,25 +141,33 @@ def _read(point: EntryPoint) -> Pack:
 def resolve(text: str | EnvSpec) -> Resolved:
     """Load what a spec names. Raises SpecError: not installed, broken, another version, unknown settings."""
     spec = EnvSpec.parse(text)
-    cls, files = _from_source(spec) if spec.scheme else _from_pack(spec)
-    if spec.version is not None and spec.version != cls.version:
+    loaded = _from_source(spec) if spec.scheme else _from_pack(spec)
+    version = loaded.env.version
+    if spec.version is not None and spec.version != version:
         raise SpecError(
-            f"{spec}: version {cls.version} is installed; run that one, or install the other"
+            f"{spec}: version {version} is installed; run that one, or install the other"
         )
-    configured = _configure(cls, spec)
-    return Resolved(replace(spec, version=cls.version), configured, _digest(files))
+    configured = _configure(loaded.env, spec)
+    path = f"{spec.scheme}:{loaded.name}" if spec.scheme else loaded.name
+    return Resolved(replace(spec, path=path, version=version), configured, _digest(loaded))
 
 
-def _from_source(spec: EnvSpec) -> tuple[type[Env[Any]], Iterable[Path]]:
+def _from_source(spec: EnvSpec) -> Loaded:
     points = [point for point in entry_points(group=SOURCES) if point.name == spec.scheme]
     if not points:
         known = ", ".join(sorted({point.name for point in entry_points(group=SOURCES)})) or "none"
         raise SpecError(f"{spec}: no source is called {spec.scheme!r}; installed: {known}")
-    source: Source = points[0].load()()
+    try:
+        source: Source = points[0].load()()
+    except (Exception, SystemExit) as error:  # a distribution may raise anything on import
+        raise SpecError(
+            f"{spec}: source {points[0].name!r} ({points[0].value}) does not load:"
+            f" {type(error).__name__}: {error}"
+        ) from error
     return source.load(spec.path.partition(":")[2])
 
 
-def _from_pack(spec: EnvSpec) -> tuple[type[Env[Any]], Iterable[Path]]:
+def _from_pack(spec: EnvSpec) -> Loaded:
     name, _, env_name = spec.path.partition("/")
     installed = packs()
     found = [pack for pack in installed if pack.name == name]
@@ -166,13 +188,13 @@ def _from_pack(spec: EnvSpec) -> tuple[type[Env[Any]], Iterable[Path]]:
     module_name, _, class_name = entry.cls.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except (
-        Exception
-    ) as error:  # a pack may raise anything on import; the one who asked gets one line
+    except (Exception, SystemExit) as error:
+        # a pack may raise anything on import; the one who asked gets one line
         raise SpecError(
             f"{spec}: {module_name} does not import: {type(error).__name__}: {error}"
         ) from error
-    return _env_class(module, class_name, str(spec)), sorted(pack.folder.rglob("*"))
+    env = _env_class(module, class_name, str(spec))
+    return Loaded(spec.path, env, pack.folder, pack.folder.rglob("*"))
 
 
 def _env_class(module: ModuleType, name: str, place: str) -> type[Env[Any]]:
@@ -199,10 +221,11 @@ def _configure(cls: type[Env[Any]], spec: EnvSpec) -> type[Env[Any]]:
     )
 
 
-def _digest(files: Iterable[Path]) -> str:
+def _digest(loaded: Loaded) -> str:
     digest = hashlib.sha256()
-    for path in files:
+    for path in sorted(loaded.files):
         if path.is_file() and path.suffix != ".pyc":
             content = hashlib.sha256(path.read_bytes()).hexdigest()
-            digest.update(f"{path.name}\0{content}\n".encode())
+            place = path.relative_to(loaded.folder).as_posix()  # a move between folders shows
+            digest.update(f"{place}\0{content}\n".encode())
     return digest.hexdigest()

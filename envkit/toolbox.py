@@ -6,6 +6,7 @@ agent as one constant sentence, so that no traceback (paths, values, sources) ev
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import traceback
@@ -20,6 +21,7 @@ from envkit.errors import DeclarationError, WorldError
 
 log = logging.getLogger("envkit.tools")
 
+GRACE = 2.0  # seconds that a cancelled tool may take to end
 MOST_FINDINGS = 16  # of one episode; the log has them all
 
 Handler = Callable[..., "Awaitable[object] | object"]
@@ -66,23 +68,43 @@ class Toolbox:
         try:
             result = handler(**tool.check(asked.arguments))
             if isinstance(result, Awaitable):
-                result = await result
+                result = await _finished(result)
+            return _result(result, limit)
         except (BadArguments, ToolRefusal) as refusal:
             return ToolResult(clip(str(refusal), limit), error=True)
         except WorldError:
             raise
-        except Exception as error:  # noqa: BLE001 - a bug must neither fell the episode nor tell anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a bug must neither fell a run nor tell anything
             self._note(tool.name, error)
             return ToolResult("The tool failed.", error=True)
-        return _result(result, limit)
 
-    def _note(self, name: str, error: Exception) -> None:
+    def _note(self, name: str, error: BaseException) -> None:
         log.warning("tool %s raised", name, exc_info=error)
         if len(self.findings) < MOST_FINDINGS:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             seen = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
             remedy = "raise ToolRefusal for what an agent may get wrong; mend the rest"
             self.findings.append(Finding("tool-raised", "medium", name, seen, remedy))
+
+
+async def _finished(work: Awaitable[object]) -> object:
+    """What an async tool comes to, in a task of its own.
+
+    A tool that raises CancelledError by itself has failed; one that swallows the cancellation of its episode is left
+    behind after `GRACE` seconds, for the episode must end.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task})
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait({task}, timeout=GRACE)
+        if task.done() and not task.cancelled():
+            task.exception()  # it was asked for nothing any more; asyncio would complain that nobody looked
+        raise
+    if task.cancelled():
+        raise RuntimeError("the tool cancelled itself")
+    return task.result()
 
 
 def _result(value: object, limit: int) -> ToolResult:
@@ -98,4 +120,5 @@ def clip(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     head, tail = limit - limit // 3, limit // 3
-    return f"{text[:head]}\n[... {len(text) - head - tail} characters left out ...]\n{text[-tail:]}"
+    note = f"[... {len(text) - head - tail} characters left out ...]"
+    return f"{text[:head]}\n{note}\n{text[len(text) - tail :]}"

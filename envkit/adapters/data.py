@@ -28,7 +28,16 @@ class _Holder:
         """The value as `value.json`, where that is declared as evidence."""
         if not any(fnmatchcase("value.json", pattern) for pattern in patterns):
             return ()
-        return (FrozenItem(name="value.json", data=self.codec.dump_json(self.value)),)
+        try:
+            data = self.codec.dump_json(self.value)
+        except (
+            ValueError,
+            TypeError,
+            RecursionError,
+        ) as error:  # an agent got something in that is no JSON
+            detail = f"not JSON: {type(error).__name__}"
+            return (FrozenItem(name="value.json", kind="refused", detail=detail),)
+        return (FrozenItem(name="value.json", data=data),)
 
     async def surfaces(self) -> Mapping[str, bytes]:
         """Nothing is readable but through the author's own tools; the value is listed for the guards."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
@@ -12,8 +12,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from envkit.data.keyed import KeyedRandom
-from envkit.data.strict import JSON, Malformed, Oversize, strict_json
+from envkit.data.message import ToolCall
+from envkit.data.strict import JSON, Malformed, Oversize, scrub, strict_json
 from envkit.data.task import Frozen
+from envkit.data.tool import ToolResult
 
 
 class FrozenItem(Frozen):
@@ -41,6 +43,47 @@ class FrozenEvidence(Frozen):
     items: tuple[FrozenItem, ...] = ()
     answer: str = ""
     calls: tuple[CallRecord, ...] = Field(default=())
+
+
+MAX_ANSWER = 1 << 20  # characters
+MAX_CALLS = 4 << 20  # characters of arguments and results, all calls together
+MAX_ITEMS = 8 << 20  # bytes, all frozen items together
+_LEFT_OUT = "[left out: the calls of this episode are over what evidence holds]"
+
+
+def spoken(answer: str, calls: Iterable[tuple[str, ToolCall, ToolResult]]) -> FrozenEvidence:
+    """The answer and the calls (each with its seat) as evidence: scrubbed, and within caps that nobody honest meets."""
+    records: list[CallRecord] = []
+    room = MAX_CALLS
+    for seat, asked, result in calls:
+        arguments, text = scrub(asked.arguments), scrub(result.text)
+        room -= len(text) + len(repr(arguments))
+        if room < 0:
+            arguments, text = {}, _LEFT_OUT
+        # nothing is left to validate: this runs for every call of every episode
+        records.append(
+            CallRecord.model_construct(
+                tool=scrub(asked.name[:200]),
+                arguments=arguments,
+                result=text,
+                error=result.error,
+                seat=seat,
+            )
+        )
+    return FrozenEvidence(answer=scrub(answer[:MAX_ANSWER]), calls=tuple(records))
+
+
+def capped(items: Iterable[FrozenItem]) -> tuple[FrozenItem, ...]:
+    """Items within the cap of all together; what is over it is `oversize`, which reads as `Oversize`."""
+    room = MAX_ITEMS
+    kept: list[FrozenItem] = []
+    for item in items:
+        room -= len(item.data)
+        if room < 0:
+            detail = f"{len(item.data)} bytes are over what the evidence of an episode holds"
+            item = FrozenItem(name=item.name, kind="oversize", detail=detail)  # noqa: PLW2901
+        kept.append(item)
+    return tuple(kept)
 
 
 @dataclass(frozen=True)

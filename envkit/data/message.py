@@ -12,7 +12,9 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-_ENCODE = json.JSONEncoder(default=str).encode  # made once: this is on the path of every turn
+from envkit.data.strict import scrub
+
+_ENCODE = json.JSONEncoder().encode  # made once: this is on the path of every turn
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -44,7 +46,7 @@ class ToolCall:
         """The call as chat-completions APIs and the record write it; a broken argument string stays as it was."""
         arguments = self.arguments
         if not isinstance(arguments, str):
-            arguments = _ENCODE(arguments)
+            arguments = _ENCODE(scrub(arguments))
         return {
             "id": self.id,
             "type": "function",

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 from envkit.errors import SpecError
 
 _SPEC = re.compile(
-    r"""(?: (?P<scheme>[a-z][a-z0-9-]+): (?P<name>[^?@]+)     # scheme:NAME, by the group envkit.sources
+    r"""(?: (?P<scheme>[a-z][a-z0-9-]+): (?P<name>[^?]+?)     # scheme:NAME, by the group envkit.sources
           | (?P<pack>[a-z][a-z0-9_-]*) / (?P<env>[a-z][a-z0-9_-]*) )
         (?: @(?P<version>[0-9]+) )?
         (?: \?(?P<query>.*) )?""",
@@ -20,7 +20,10 @@ _SPEC = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class EnvSpec:
-    """`pack/env[@version][?key=value&...]`, or `scheme:NAME[...]`. `str()` gives the canonical form."""
+    """`pack/env[@version][?key=value&...]`, or `scheme:NAME[...]`. `str()` gives the canonical form.
+
+    A NAME may hold anything but a question mark; `@` and digits at its very end are the version.
+    """
 
     path: str  # "desk/logdesk" or "file:mine.py:Mine"
     version: int | None = None

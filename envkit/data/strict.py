@@ -20,6 +20,7 @@ MAX_DIGITS = (
     400  # a float needs at most 309 digits before the point; int() refuses 4,300 with an exception
 )
 
+_MAX_BITS = MAX_DIGITS * 10 // 3  # about as many digits; over 4,300 of them Python refuses to write
 # Possessive, and the closing quote may lack: linear in the text, whatever an agent writes.
 _STRINGS = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _BRACKETS = re.compile(r"[\[\]{}]")
@@ -122,8 +123,14 @@ def scrub(value: Any, depth: int = MAX_DEPTH) -> Any:
     """
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
-    if value is None or isinstance(value, bool | int):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        return (
+            value
+            if value.bit_length() <= _MAX_BITS
+            else f"[an integer of {value.bit_length()} bits]"
+        )
     if isinstance(value, dict | list | tuple):
         return _scrub_items(value, depth - 1) if depth > 0 else "[nested too deep]"
     return value if isinstance(value, float) and math.isfinite(value) else str(value)

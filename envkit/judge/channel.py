@@ -26,20 +26,29 @@ Message: TypeAlias = dict[str, Any]
 FRAME_LIMIT = 64 << 20  # bytes; the largest legal evidence is well below
 _BATCH = 4 << 20  # a frame is sent on once it holds this much
 _HEADER = struct.Struct("!I")
-_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+_ENCODE = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
-def dump(message: Message) -> str:
-    """One message as compact JSON."""
-    return _ENCODE(message)
+def dump(message: Message) -> bytes:
+    """One message as compact JSON; lone surrogates pass as they are. Raises FrameError over the limit."""
+    body = _ENCODE(message).encode("utf-8", "surrogatepass")
+    if len(body) + 2 > FRAME_LIMIT:
+        raise FrameError(f"a message of {len(body)} bytes; at most {FRAME_LIMIT} travel")
+    return body
 
 
-def encode(messages: Sequence[str]) -> bytes:
-    """A frame of messages that are JSON already."""
-    body = f"[{','.join(messages)}]".encode()
-    if len(body) > FRAME_LIMIT:
-        raise FrameError(f"a frame of {len(body)} bytes; at most {FRAME_LIMIT} travel")
-    return _HEADER.pack(len(body)) + body
+def frames(messages: Sequence[bytes]) -> list[bytes]:
+    """Messages that are JSON already as one frame, or as several where one would be over the limit."""
+    bodies: list[list[bytes]] = [[]]
+    size = 2
+    for message in messages:
+        if bodies[-1] and size + len(message) + 1 > FRAME_LIMIT:
+            bodies.append([])
+            size = 2
+        bodies[-1].append(message)
+        size += len(message) + 1
+    joined = [b"[" + b",".join(body) + b"]" for body in bodies if body]
+    return [_HEADER.pack(len(body)) + body for body in joined]
 
 
 def decode(body: bytes) -> list[Message]:
@@ -84,25 +93,23 @@ class Outbox:
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
-        self._waiting: list[str] = []
+        self._waiting: list[bytes] = []
         self._size = 0
 
     def put(self, message: Message) -> None:
         """Send soon. Raises FrameError where the message alone is too large."""
-        text = dump(message)
-        if len(text) > FRAME_LIMIT - 2:
-            raise FrameError(f"a message of {len(text)} bytes; at most {FRAME_LIMIT} travel")
+        body = dump(message)
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._waiting.append(text)
-        self._size += len(text)
+        self._waiting.append(body)
+        self._size += len(body)
         if self._size >= _BATCH:
             self._flush()
 
     def _flush(self) -> None:
-        if self._waiting and not self._writer.is_closing():
-            self._writer.write(encode(self._waiting))
-        self._waiting, self._size = [], 0
+        waiting, self._waiting, self._size = self._waiting, [], 0
+        if not self._writer.is_closing():
+            self._writer.writelines(frames(waiting))
 
 
 class Channel:
@@ -120,7 +127,7 @@ class Channel:
         self._stdin = process.stdin
         self._calls: dict[int, asyncio.Future[Message]] = {}
         self._count = 0
-        self._gone: str | None = None
+        self.gone: str | None = None  # why nothing can be asked any more
         self._listener = asyncio.ensure_future(self._listen())
 
     @classmethod
@@ -135,8 +142,8 @@ class Channel:
 
     async def call(self, op: str, **fields: Any) -> Message:
         """Ask, and wait for the answer. Cancelling forgets the answer."""
-        if self._gone is not None:
-            raise JudgeError(self._gone)
+        if self.gone is not None:
+            raise JudgeError(self.gone)
         self._count += 1
         number = self._count
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
@@ -160,7 +167,7 @@ class Channel:
             self._fail(str(error))
 
     def _fail(self, why: str) -> None:
-        self._gone = why
+        self.gone = why
         for future in self._calls.values():
             if not future.done():
                 future.set_exception(JudgeError(why))
@@ -224,7 +231,10 @@ async def serve(handle: Callable[[Message], Awaitable[Mapping[str, Any]]]) -> No
         except Exception as error:  # a bug here must not leave the runner waiting for ever
             log.exception("a request failed: %s", request.get("op"))
             reply = {"refused": "broken", "why": f"the judge failed: {type(error).__name__}"}
-        outbox.put({**reply, "n": request["n"]})
+        try:
+            outbox.put({**reply, "n": request["n"]})
+        except FrameError as error:  # somebody waits for an answer, so there must be one
+            outbox.put({"refused": "broken", "why": str(error), "n": request["n"]})
 
     while (requests := await receive(reader)) is not None:
         for request in requests:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from envkit.data.message import Action, Observation
 from envkit.data.score import Check, Finding, Invalid, Reason, Score, Verdict
 from envkit.data.spec import EnvSpec
 from envkit.data.task import PublicTask
-from envkit.errors import JudgeError, TaskError, UsageError
+from envkit.errors import FrameError, JudgeError, TaskError, UsageError
 from envkit.host import Backend
 from envkit.judge.channel import Channel, Message
 from envkit.judge.worker import action_of
@@ -53,18 +54,22 @@ class ScriptFailed(JudgeError):
     """An author's script raised, or yielded what is no action."""
 
 
+class ScriptLost(JudgeError):
+    """A script went with its process, which another one killed: nobody's doing in this episode."""
+
+
 class PlayedScript:
     """A script that runs in the judge; its actions arrive here one by one."""
 
-    def __init__(self, judge: Judge, number: int) -> None:
+    def __init__(self, judge: Judge, handle: str) -> None:
         self._judge = judge
-        self._number = number
+        self._handle = handle
         self._over = False
 
     async def next(self, observation: Observation | None) -> Action:
         """The next action; at the script's end, its answer as the last one. Raises ScriptFailed."""
         shown = None if observation is None else _shown(observation)
-        reply = await self._judge.ask("next", script=self._number, observation=shown)
+        reply = await self._judge.ask("next", script=self._handle, observation=shown)
         if "action" in reply:
             return action_of(reply["action"])
         self._over = True
@@ -73,7 +78,8 @@ class PlayedScript:
     async def close(self) -> None:
         """Forget the script."""
         if not self._over:
-            await self._judge.ask("drop", script=self._number)
+            with contextlib.suppress(JudgeError):  # then it is forgotten already
+                await self._judge.ask("drop", script=self._handle)
 
 
 class Judge:
@@ -125,12 +131,19 @@ class Judge:
             raise UsageError(reply["why"])
         if refused == "task" or op in ("draw", "names"):
             raise TaskError(reply["why"])
+        if refused == "displaced":
+            raise ScriptLost(reply["why"])
         raise ScriptFailed(reply["why"])
 
     async def draw(self, split: str, index: int) -> Ticket:
         """Make task `index` of `split`. Raises TaskError where it does not validate."""
         reply = await self.ask("draw", split=split, index=index)
         return Ticket(split, index, PublicTask.model_validate_json(reply["public"]))
+
+    async def check(self, ticket: Ticket) -> None:
+        """Grade a task's empty evidence. Raises TaskError where the grader breaks on it."""
+        digest = ticket.public.digest
+        await self.ask("check", split=ticket.split, index=ticket.index, digest=digest)
 
     async def near_misses(self, split: str, index: int) -> tuple[str, ...]:
         """The names of a task's near-misses. Raises TaskError."""
@@ -150,6 +163,9 @@ class Judge:
                 "grade", episode=episode, split=ticket.split, index=ticket.index,
                 digest=ticket.public.digest, evidence=evidence,
             )  # fmt: skip
+        except FrameError as error:  # evidence has its caps, so nobody should ever see this
+            score = Score(0.0, reasons=(str(error),), blame="agent")
+            return Judged(score, (), time.monotonic() - started)
         except (JudgeError, TaskError, UsageError) as error:
             return Judged(Invalid(Reason.JUDGE_LOST, str(error)), (), time.monotonic() - started)
         findings = tuple(Finding(**finding) for finding in reply.get("findings", ()))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -75,8 +76,14 @@ def read_salt(path: str | None) -> bytes:
 
 
 def draw_salt(path: Path) -> bytes:
-    """Write a new salt of 256 bits, readable by its owner alone, and return it."""
+    """Write a new salt of 256 bits, readable by its owner alone, and return it; a kill leaves all of it or none."""
     salt = secrets.token_hex(32).encode()
-    path.touch(mode=0o600)
-    path.write_bytes(salt)
+    waiting = path.with_suffix(".tmp")
+    waiting.unlink(missing_ok=True)
+    waiting.touch(mode=0o600)
+    with waiting.open("wb") as stream:
+        stream.write(salt)
+        stream.flush()
+        os.fsync(stream.fileno())
+    waiting.replace(path)
     return salt

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from importlib import resources
 from typing import Any
@@ -18,7 +18,7 @@ from envkit.adapters.terminal.sandbox import (
     SandboxPool,
     SandboxSpec,
 )
-from envkit.data.probe import PROBES, Ask, Probe, Reply, SubjectCall, SubjectRun, Tests
+from envkit.data.probe import Ask, Probe, Reply, SubjectCall, SubjectRun, Tests
 from envkit.data.strict import Malformed, strict_json
 from envkit.data.task import Blob, FileContent
 from envkit.errors import JudgeError, SandboxLost
@@ -42,9 +42,8 @@ class ProbeHost:
         self._numbers = itertools.count()
         self._driver = resources.files("envkit.judge").joinpath("subject.py").read_text("utf-8")
 
-    async def answer(self, batch: Sequence[Mapping[str, Any]]) -> list[Reply]:
+    async def answer(self, probes: Sequence[Probe]) -> list[Reply]:
         """Replies in the order of the batch. Raises SandboxUnavailable, MissingError or JudgeError: infrastructure."""
-        probes = [PROBES[str(data["kind"])].model_validate(data) for data in batch]
         groups = _together(probes)
         answered = await asyncio.gather(
             *(self._group([probes[i] for i in group]) for group in groups)

@@ -6,10 +6,10 @@ or die on what it is given: the service watches it, kills it and starts another.
 
 from __future__ import annotations
 
-import ctypes
+import copy
 import inspect
 import os
-import resource
+import secrets
 import signal
 import sys
 import time
@@ -29,9 +29,11 @@ from envkit.data.probe import Probe, Reply
 from envkit.data.score import Score
 from envkit.data.strict import scrub
 from envkit.data.task import PublicTask, Task
-from envkit.errors import EnvkitError, TaskError, UsageError
+from envkit.errors import FrameError, TaskError, UsageError
 from envkit.judge import channel
+from envkit.judge.harden import harden
 from envkit.judge.keys import PUBLIC_SALT, TaskKey
+from envkit.judge.pack import packed
 from envkit.registry import Resolved, resolve
 
 MEMORY = (
@@ -39,8 +41,6 @@ MEMORY = (
 )  # bytes of address space: a grader that eats memory gets MemoryError, the host stays alive
 KEPT_TASKS = 256
 _FLUSH_SECONDS = 0.02
-
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,9 @@ class Worker:
         self._salt = salt
         self._golds: TypeAdapter[Any] = TypeAdapter(resolved.env._gold)
         self._made: OrderedDict[tuple[str, int], _Made] = OrderedDict()
-        self._scripts: dict[int, Generator[Any, Any, Any]] = {}
-        self._gradings: dict[int, Generator[Any, Any, Any]] = {}
-        self._count = 0
+        # by handles drawn at random: one from a worker that is gone must never name a neighbour's
+        self._scripts: dict[str, Generator[Any, Any, Any]] = {}
+        self._gradings: dict[str, Generator[Any, Any, Any]] = {}
 
     # ---- tasks ----
 
@@ -76,8 +76,9 @@ class Worker:
 
     def names(self, split: str, index: int) -> dict[str, Any]:
         """The names of a task's near-misses."""
-        with self._author("near_misses"):
-            return {"names": list(self._env.near_misses(self._task(split, index).task))}
+        task = self._task(split, index).task.model_copy(deep=True)
+        with self._author("near_misses", f"{split}/{index}"):
+            return {"names": list(self._env.near_misses(task))}
 
     def _task(self, split: str, index: int) -> _Made:
         place = (split, index)
@@ -102,11 +103,12 @@ class Worker:
         if not isinstance(task, Task):
             raise TaskError(f"{self._spec}: task() gave a {type(task).__name__}, not a Task")
         gold = self._gold(task.gold)
+        task = task.model_copy(update={"gold": gold})
         world = self._world(task.world)
         content = {
             "prompt": task.prompt,
             "world": world,
-            "gold": gold,
+            "gold": self._golds.dump_python(gold, mode="json"),
             "limits": task.limits.model_dump(),
         }
         public = PublicTask(
@@ -117,9 +119,9 @@ class Worker:
 
     def _gold(self, gold: Any) -> Any:
         try:
-            return self._golds.dump_python(self._golds.validate_python(gold), mode="json")
+            return self._golds.validate_python(gold)
         except ValidationError as error:
-            raise TaskError(f"{self._spec}: the task's gold: {_problems(error)}") from None
+            raise TaskError(f"{self._spec}: the task's gold: {self._problems(error)}") from None
 
     def _world(self, world: Mapping[str, Any]) -> dict[str, Any]:
         adapters = self._env._adapters
@@ -134,7 +136,8 @@ class Worker:
             try:
                 seed = adapters[name].Seed.model_validate(entry)
             except ValidationError as error:
-                raise TaskError(f"{self._spec}: world[{name!r}]: {_problems(error)}") from None
+                problems = self._problems(error)
+                raise TaskError(f"{self._spec}: world[{name!r}]: {problems}") from None
             checked[name] = seed.model_dump(mode="json")
         return checked
 
@@ -142,20 +145,22 @@ class Worker:
 
     def script(self, split: str, index: int, name: str | None) -> dict[str, Any]:
         """Start the oracle (no name) or a near-miss."""
-        task = self._task(split, index).task
-        with self._author(name or "solve"):
+        task = self._task(split, index).task.model_copy(deep=True)
+        with self._author(name or "solve", f"{split}/{index}"):
             script: Any = (
                 self._env.solve(task) if name is None else self._env.near_misses(task)[name]
             )
         if not inspect.isgenerator(script):
             raise AuthorError(f"{name or 'solve'} is no generator: it must `yield` its actions")
-        self._count += 1
-        self._scripts[self._count] = script
-        return {"script": self._count}
+        handle = secrets.token_hex(8)
+        self._scripts[handle] = script
+        return {"script": handle}
 
-    def next(self, script: int, observation: Mapping[str, Any] | None) -> dict[str, Any]:
+    def next(self, script: str, observation: Mapping[str, Any] | None) -> dict[str, Any]:
         """The script's next action, or its end with the answer it returned."""
-        generator = self._scripts[script]
+        generator = self._scripts.get(script)
+        if generator is None:
+            return {"refused": "gone", "why": "the script was lost with its process"}
         try:
             with self._author("script"):
                 action = _send(
@@ -173,7 +178,7 @@ class Worker:
         ]
         return {"action": {"text": action.text, "thinking": action.thinking, "calls": calls}}
 
-    def drop(self, script: int) -> dict[str, Any]:
+    def drop(self, script: str) -> dict[str, Any]:
         """Forget a script whose episode ended before it did."""
         if (generator := self._scripts.pop(script, None)) is not None:
             generator.close()
@@ -189,30 +194,39 @@ class Worker:
         if made.public.digest != digest:
             return {"unstable": True}
         frozen = FrozenEvidence.model_validate_json(evidence)
+        gold = copy.deepcopy(made.task.gold)  # what one grading does to it must not reach the next
         with self._author("grade"):
-            grading: Any = self._env.grade(Evidence(frozen, bytes.fromhex(nonce)), made.task.gold)
+            grading: Any = self._env.grade(Evidence(frozen, bytes.fromhex(nonce)), gold)
         if not inspect.isgenerator(grading):
             return _score(grading)
-        self._count += 1
-        self._gradings[self._count] = grading
-        return self._advance(self._count, None)
+        handle = secrets.token_hex(8)
+        self._gradings[handle] = grading
+        return self._advance(handle, None)
 
-    def replies(self, grading: int, replies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def replies(self, grading: str, replies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Go on with a grading once its probes are answered."""
+        if grading not in self._gradings:
+            return {"refused": "gone", "why": "the grading was lost with its process"}
         return self._advance(grading, [Reply.model_validate(reply) for reply in replies])
 
-    def _advance(self, number: int, replies: list[Reply] | None) -> dict[str, Any]:
-        grading = self._gradings[number]
+    def leave(self, grading: str) -> dict[str, Any]:
+        """Forget a grading that will not go on."""
+        if (generator := self._gradings.pop(grading, None)) is not None:
+            generator.close()
+        return {}
+
+    def _advance(self, handle: str, replies: list[Reply] | None) -> dict[str, Any]:
+        grading = self._gradings.pop(handle)
         try:
             with self._author("grade"):
                 probes = _send(grading, replies)
         except _Ended as ended:
-            del self._gradings[number]
             return _score(ended.value)
         batch = [probes] if isinstance(probes, Probe) else list(probes)
         if not batch or not all(isinstance(probe, Probe) for probe in batch):
             raise AuthorError("grade yielded something else than a batch of probes")
-        return {"grading": number, "probes": [probe.model_dump(mode="json") for probe in batch]}
+        self._gradings[handle] = grading
+        return {"grading": handle, **packed(batch)}
 
     # ---- an author's code ----
 
@@ -223,9 +237,9 @@ class Worker:
             yield
         except ValidationError as error:
             raise AuthorError(
-                f"{self._spec}: {what} {place}: {error.title}: {_problems(error)}"
+                f"{self._spec}: {what} {place}: {error.title}: {self._problems(error)}"
             ) from None
-        except (EnvkitError, AuthorError, _Ended):
+        except (AuthorError, _Ended):
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 - authors may raise anything
             frame = traceback.extract_tb(error.__traceback__)[-1]
@@ -235,6 +249,17 @@ class Worker:
             raise AuthorError(
                 f"{self._spec}: {what} {place} raised {type(error).__name__} at {line}{message}"
             ) from None
+
+    def _problems(self, error: ValidationError) -> str:
+        """Where and what, without the input: it may be gold.
+
+        Under a private salt a validator's own words are left out, too: an author may have quoted gold in them.
+        """
+        problems = error.errors(include_url=False, include_input=False, include_context=False)
+        places = [".".join(map(str, problem["loc"])) or "value" for problem in problems[:4]]
+        public = self._salt == PUBLIC_SALT
+        words = [problem["msg"] if public else problem["type"] for problem in problems[:4]]
+        return "; ".join(f"{place}: {what}" for place, what in zip(places, words, strict=True))
 
 
 class _Ended(Exception):
@@ -270,12 +295,6 @@ def _score(score: object) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _problems(error: ValidationError) -> str:
-    """Where and what, without the input: it may be gold."""
-    problems = error.errors(include_url=False, include_input=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, p['loc'])) or 'value'}: {p['msg']}" for p in problems[:4])
-
-
 def action_of(data: Mapping[str, Any]) -> Action:
     """An action from the form in which it travels."""
     calls = tuple(ToolCall(item["name"], item["arguments"]) for item in data["calls"])
@@ -286,7 +305,7 @@ def _answer(worker: Worker, request: Mapping[str, Any]) -> dict[str, Any]:
     fields = {key: value for key, value in request.items() if key not in ("n", "op")}
     operations: Mapping[str, Callable[..., dict[str, Any]]] = {
         "draw": worker.draw, "names": worker.names, "script": worker.script, "next": worker.next,
-        "drop": worker.drop, "grade": worker.grade, "replies": worker.replies,
+        "drop": worker.drop, "grade": worker.grade, "replies": worker.replies, "leave": worker.leave,
     }  # fmt: skip
     try:
         return operations[request["op"]](**fields)
@@ -298,17 +317,6 @@ def _answer(worker: Worker, request: Mapping[str, Any]) -> dict[str, Any]:
         return {"refused": "author", "why": f"{request['op']} raised {type(error).__name__}"}
 
 
-def _harden() -> None:
-    """Die with the service, give no core and no /proc view of this memory, stay within the memory allowed."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    # ints of up to 4,300 digits take the grader's time by themselves; this is Python's own default, made certain
-    sys.set_int_max_str_digits(4300)
-
-
 def _load(request: Mapping[str, Any]) -> tuple[Worker | None, dict[str, Any]]:
     try:
         resolved = resolve(request["spec"])
@@ -317,15 +325,24 @@ def _load(request: Mapping[str, Any]) -> tuple[Worker | None, dict[str, Any]]:
     return Worker(resolved, bytes.fromhex(request["salt"])), {"digest": resolved.digest}
 
 
+def _dumped(response: dict[str, Any]) -> bytes:
+    try:
+        return channel.dump(response)
+    except FrameError as error:
+        return channel.dump({"refused": "author", "why": str(error), "n": response["n"]})
+
+
 def main() -> None:
     """Take the environment's name and the salt from the first request, then answer until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _harden()
+    harden(memory=MEMORY)
+    # ints of up to 4,300 digits: Python's own default, made certain, because it bounds a grader's time
+    sys.set_int_max_str_digits(4300)
     reading, writing = channel.take_stdio()
     stream_in, stream_out = os.fdopen(reading, "rb"), os.fdopen(writing, "wb")
     worker: Worker | None = None
     while (requests := channel.read_frame(stream_in)) is not None:
-        responses: list[str] = []
+        responses: list[bytes] = []
         flushed = time.monotonic()
         for request in requests:
             if request["op"] == "load":
@@ -334,10 +351,10 @@ def main() -> None:
                 response = {"refused": "usage", "why": "no environment is loaded"}
             else:
                 response = _answer(worker, request)
-            responses.append(channel.dump({"n": request["n"], **response}))
+            responses.append(_dumped({**response, "n": request["n"]}))
             # answers go out while later ones are computed, so that the service can tell who hangs
             if request is requests[-1] or time.monotonic() - flushed > _FLUSH_SECONDS:
-                stream_out.write(channel.encode(responses))
+                stream_out.writelines(channel.frames(responses))
                 stream_out.flush()
                 responses, flushed = [], time.monotonic()
 

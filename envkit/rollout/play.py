@@ -15,7 +15,7 @@ from envkit.data.message import Action, Message, Observation
 from envkit.data.score import Invalid, Reason, Verdict
 from envkit.env import SEAT
 from envkit.errors import TaskError
-from envkit.judge.client import ScriptFailed
+from envkit.judge.client import ScriptFailed, ScriptLost
 from envkit.rollout.policy import Casting, Policy, PolicyFailed, PolicySource, PolicyStopped, Usage
 from envkit.rollout.record import Episode, Timings, Tokens
 from envkit.rollout.telemetry import EPISODE, span
@@ -100,11 +100,10 @@ class _Notes:
 
 async def play(stage: Stage, cast: Cast, work: Work, attempt: int) -> Episode:
     """Play one episode. Raises UsageError, MissingError or JudgeError, which end the whole run."""
-    origin = _origin(stage, cast, work)
     try:
         ticket = await stage.judge.draw(work.split, work.index)
     except TaskError as error:
-        return _undrawn(origin, str(error))
+        return undrawn(stage, cast, work, str(error))
     notes = _Notes(attempt)
     trial = Trial(stage, ticket, episode=work.id, group=ticket.public.id)
     EPISODE.set(work.id)
@@ -113,7 +112,7 @@ async def play(stage: Stage, cast: Cast, work: Work, attempt: int) -> Episode:
             verdict = await _perform(stage, cast, work, trial, notes)
         finally:
             await trial.close()
-    return _episode(origin, trial, notes, verdict)
+    return _episode(_origin(stage, cast, work), trial, notes, verdict)
 
 
 async def _perform(stage: Stage, cast: Cast, work: Work, trial: Trial, notes: _Notes) -> Verdict:
@@ -139,6 +138,8 @@ async def _perform(stage: Stage, cast: Cast, work: Work, trial: Trial, notes: _N
         return Invalid(Reason.POLICY_FAILED, str(error))
     except ScriptFailed as error:
         return Invalid(Reason.SETUP_FAILED, str(error))
+    except ScriptLost as error:
+        return Invalid(Reason.JUDGE_LOST, str(error))
     finally:
         for policy in policies.values():
             notes.usage.prompt_tokens += policy.usage.prompt_tokens
@@ -184,11 +185,11 @@ def _origin(stage: Stage, cast: Cast, work: Work) -> dict[str, Any]:
     }
 
 
-def _undrawn(origin: Mapping[str, Any], why: str) -> Episode:
+def undrawn(stage: Stage, cast: Cast, work: Work, why: str) -> Episode:
     """The record of a task that its author's code did not make: the episodes beside it go on."""
     nothing = Timings(open=0.0, world=0.0, policy=0.0, judge=0.0, total=0.0)
     return Episode(
-        **origin,
+        **_origin(stage, cast, work),
         invalid=Reason.SETUP_FAILED,
         detail=why,
         blame="env",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+import inspect
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -211,30 +214,57 @@ def _random_value(rng: Random, schema: Mapping[str, Any]) -> Any:
 
 
 class ScriptFile(_Source):
-    """`script:FILE.py` plays the generator `play(task)` of a file; it gets the public task, nothing else."""
+    """`script:FILE.py` plays the generator `play(task)` of a file; it gets the public task, nothing else.
+
+    Raises UsageError, with file and line, for whatever is wrong in the file.
+    """
 
     def __init__(self, name: str, path: str) -> None:
         super().__init__(name)
-        self._play = _load_play(Path(path))
+        self._path = Path(path).absolute()  # as tracebacks name it
+        self._play = _load_play(self._path)
 
     async def open(self, casting: Casting) -> Policy:
         """Start the generator."""
-        script = self._play(casting.ticket.public)
+        with _in_script(self._path):
+            script = self._play(casting.ticket.public)
+        if not inspect.isgenerator(script):
+            raise UsageError(f"script:{self._path}: `play` is no generator: it must `yield`")
         over = started = False
 
         def act(observation: Observation) -> Action:
             nonlocal over, started
             if over:
                 raise PolicyStopped("the script is over")
-            try:
-                action = script.send(observation) if started else next(script)
-                started = True
-            except StopIteration as end:
-                over = True
-                return Action(text=end.value or "")
+            with _in_script(self._path):
+                try:
+                    action = script.send(observation if started else None)
+                except StopIteration as end:
+                    over = True
+                    return Action(text="" if end.value is None else str(end.value))
+            started = True
+            if not isinstance(action, Action):
+                kind, line = type(action).__name__, script.gi_frame.f_lineno
+                raise UsageError(
+                    f"script:{self._path}:{line}: yielded a {kind}; yield call(...) or say(...)"
+                )
             return action
 
         return Local(act)
+
+
+@contextmanager
+def _in_script(path: Path) -> Iterator[None]:
+    """Turn whatever a user's script raises into one error that says where."""
+    try:
+        yield
+    except EnvkitError:
+        raise
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [f":{frame.lineno}" for frame in frames if frame.filename == str(path)]
+        place = f"script:{path}{lines[-1] if lines else ''}"
+        raise UsageError(f"{place}: {type(error).__name__}: {error}") from error
 
 
 def _load_play(path: Path) -> Callable[[PublicTask], Script]:
@@ -244,10 +274,8 @@ def _load_play(path: Path) -> Callable[[PublicTask], Script]:
     if location is None or location.loader is None:
         raise UsageError(f"script:{path}: not a Python file")
     module = importlib.util.module_from_spec(location)
-    try:
+    with _in_script(path):
         location.loader.exec_module(module)
-    except Exception as error:  # whatever the user's file raises is the one thing to report
-        raise UsageError(f"script:{path}: {type(error).__name__}: {error}") from error
     play: Callable[[PublicTask], Script] | None = getattr(module, "play", None)
     if not callable(play):
         raise UsageError(f"script:{path}: it must define `def play(task)`, a generator of actions")

@@ -9,18 +9,33 @@ import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from envkit.data.score import Blame, Reason
 from envkit.data.strict import scrub
 from envkit.data.task import Frozen
 from envkit.errors import RecordError
+from envkit.toolbox import clip
 
 EPISODES = "episodes.jsonl"
 RUN = "run.json"
+MAX_TEXT = 4 << 20  # characters of one text of a conversation; a large screenshot fits
+
+
+def _clipped(value: Any) -> Any:
+    """The same with every long text cut in its middle: by talking, no agent fills memory or disk."""
+    if isinstance(value, str):
+        return clip(value, MAX_TEXT)
+    if isinstance(value, dict):
+        return {key: _clipped(item) for key, item in value.items()}
+    return [_clipped(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _clip_all(messages: tuple[Mapping[str, Any], ...]) -> tuple[Mapping[str, Any], ...]:
+    return tuple(_clipped(message) for message in messages)
 
 
 class Timings(Frozen):
@@ -57,7 +72,8 @@ class Episode(Frozen):
     task: str = ""  # opaque id; empty where the task could not be made
     seed: int = 0
     policy: Mapping[str, Any]
-    messages: tuple[Mapping[str, Any], ...] = ()  # the conversation as chat-completions messages
+    # the conversation as chat-completions messages
+    messages: Annotated[tuple[Mapping[str, Any], ...], AfterValidator(_clip_all)] = ()
     token_ids: tuple[int, ...] | None = None  # where the policy knows them
     turns: int = 0
     ending: str | None = None
@@ -135,12 +151,25 @@ class Record:
             self._stream = None
 
     def append(self, episode: Episode) -> None:
-        """Write one episode, whole: one `write` to a file opened for appending."""
+        """Write one episode, whole: one `write` to a file opened for appending.
+
+        Raises RecordError where it can't (the disk is full): nothing of it is kept, and the record is closed.
+        """
         if self._stream is None:
             raise RecordError("the record is closed")
         line = _line(episode)
-        while line:
-            line = line[os.write(self._stream, line) :]
+        before = os.fstat(self._stream).st_size
+        try:
+            while line:
+                line = line[os.write(self._stream, line) :]
+        except OSError as error:
+            with contextlib.suppress(OSError):  # a torn line is cut off by whoever continues
+                os.ftruncate(self._stream, before)
+            self.__exit__()
+            path = self._folder / EPISODES
+            raise RecordError(
+                f"{path}: {error.strerror}; mend that and go on with --resume"
+            ) from None
 
     def _agree(self) -> None:
         path = self._folder / RUN
@@ -182,9 +211,7 @@ def _line(episode: Episode) -> bytes:
     try:
         text = episode.model_dump_json()
     except PydanticSerializationError:  # lone surrogates, which a model may well send
-        text = episode.model_copy(
-            update={"messages": tuple(scrub(episode.messages))}
-        ).model_dump_json()
+        text = json.dumps(scrub(episode.model_dump()), ensure_ascii=False, separators=(",", ":"))
     return text.encode() + b"\n"
 
 
@@ -206,14 +233,17 @@ def read_episodes(folder: Path) -> list[Episode]:
 
 
 def read_sealed(folder: Path) -> dict[str, Mapping[str, Any]]:
-    """The judge's own notes by episode id, for people: reasons, evidence, replies. Never for a policy."""
+    """The judge's own notes by episode id, for people: reasons, evidence, replies. Never for a policy.
+
+    What a kill left torn is no note.
+    """
     notes: dict[str, Mapping[str, Any]] = {}
     with (
         contextlib.suppress(FileNotFoundError),
-        (folder / "sealed" / "verdicts.jsonl").open() as stream,
+        (folder / "sealed" / "verdicts.jsonl").open("rb") as stream,
     ):
         for line in stream:
-            if line.endswith("\n"):
+            with contextlib.suppress(ValueError):
                 note = json.loads(line)
                 notes[note["episode"]] = note
     return notes

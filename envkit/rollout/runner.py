@@ -17,11 +17,11 @@ from typing import Any
 
 from envkit.data.score import Reason
 from envkit.data.spec import EnvSpec
-from envkit.errors import EnvkitError
+from envkit.errors import EnvkitError, TaskError
 from envkit.host import Backend, Host, HostSettings
 from envkit.judge.client import Judge, JudgeSettings
 from envkit.registry import Resolved, resolve
-from envkit.rollout.play import Cast, Work, play
+from envkit.rollout.play import Cast, Work, play, undrawn
 from envkit.rollout.policy import PolicySource
 from envkit.rollout.record import Episode, Record, RunHeader
 from envkit.rollout.trial import Stage
@@ -29,14 +29,15 @@ from envkit.rollout.watchdog import Watchdog
 
 ATTEMPTS = 3  # of an episode that infrastructure made invalid
 BACKOFF = 0.5  # seconds before the second attempt, twice that before the third
-RETRIED = frozenset(
-    {
-        Reason.ENGINE_UNAVAILABLE,
-        Reason.WORLD_NOT_OPENED,
-        Reason.JUDGE_LOST,
-        Reason.PROBE_LOST,
-        Reason.POLICY_FAILED,
-    }
+RETRIED = (
+    frozenset(  # at once; what a resumed run plays again is all that infrastructure made invalid
+        {
+            Reason.ENGINE_UNAVAILABLE,
+            Reason.WORLD_NOT_OPENED,
+            Reason.JUDGE_LOST,
+            Reason.POLICY_FAILED,
+        }
+    )
 )
 
 
@@ -131,7 +132,7 @@ class Runner:
                     Record(settings.out, self._header(), resume=settings.resume)
                 )
             # a task that does not validate is one clear error now, not one in every episode
-            await judge.draw(settings.split, settings.first)
+            await judge.check(await judge.draw(settings.split, settings.first))
             self._stack = opening.pop_all()
         return self
 
@@ -164,7 +165,7 @@ class Runner:
         started = time.monotonic()
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._plan(queue, done))
+                group.create_task(self._plan(queue, done, tell))
                 for _ in range(self._settings.concurrency):
                     group.create_task(self._work(queue, tell))
         except* EnvkitError as group_of_errors:
@@ -183,11 +184,21 @@ class Runner:
         return set(kept)
 
     async def _plan(
-        self, queue: asyncio.Queue[Work | None], done: set[tuple[int, int, str | None]]
+        self,
+        queue: asyncio.Queue[Work | None],
+        done: set[tuple[int, int, str | None]],
+        tell: Callable[[Episode], None],
     ) -> None:
         settings = self._settings
         for index in range(settings.first, settings.first + settings.tasks):
-            variants = await self._source.variants(self._stage.judge, settings.split, index)
+            try:
+                variants = await self._source.variants(self._stage.judge, settings.split, index)
+            except TaskError as error:  # of one task: the others are played
+                self._keep(
+                    undrawn(self._stage, self._cast, Work(settings.split, index, 0), str(error)),
+                    tell,
+                )
+                continue
             for repeat in range(settings.repeats):
                 for variant in variants:
                     work = Work(settings.split, index, repeat, variant)
@@ -200,12 +211,14 @@ class Runner:
         self, queue: asyncio.Queue[Work | None], tell: Callable[[Episode], None]
     ) -> None:
         while (work := await queue.get()) is not None:
-            episode = await self._attempts(work)
-            if self._record is not None:
-                self._record.append(episode)
-            self.summary.add(episode)
-            self.summary.played += 1
-            tell(episode)
+            self._keep(await self._attempts(work), tell)
+
+    def _keep(self, episode: Episode, tell: Callable[[Episode], None]) -> None:
+        if self._record is not None:
+            self._record.append(episode)
+        self.summary.add(episode)
+        self.summary.played += 1
+        tell(episode)
 
     async def _attempts(self, work: Work) -> Episode:
         for attempt in range(1, ATTEMPTS):
@@ -214,6 +227,10 @@ class Runner:
                 return episode
             await asyncio.sleep(BACKOFF * attempt)
         return await play(self._stage, self._cast, work, ATTEMPTS)
+
+
+def _lost(episode: Episode) -> bool:
+    return episode.invalid is not None and episode.invalid.blame == "infra"
 
 
 def _first(group: BaseExceptionGroup[EnvkitError]) -> EnvkitError:

@@ -7,13 +7,11 @@ afterwards is graded on the evidence that is left.
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
-
-from pydantic import ValidationError
 
 from envkit.data.evidence import FrozenEvidence
 from envkit.data.message import Action, Message, Observation
@@ -31,7 +29,9 @@ from envkit.errors import (
 from envkit.host import Host
 from envkit.judge.client import Judge, Ticket
 from envkit.registry import Resolved
-from envkit.rollout.watchdog import Watchdog
+from envkit.rollout.watchdog import Overrun, Watchdog
+
+log = logging.getLogger("envkit.rollout")
 
 Ending = Literal["answer", "over", "turns", "seconds", "tool_calls", "world_lost", "stopped"]
 """Why an episode ended. `answer` and `over` terminate, the others truncate; all are graded."""
@@ -79,6 +79,7 @@ class Trial:
         self._episode = episode
         self._group = group
         self._turns = self._tool_calls = 0
+        self._unseen: dict[str, tuple[Message, ...]] = {}  # of seats whose turn has not come yet
         self.world_seconds = 0.0
         self.judge_seconds = 0.0
         self.ending: Ending | None = None
@@ -95,6 +96,10 @@ class Trial:
 
     async def step(self, action: Action) -> Step:
         """Carry out one action of the only seat whose turn it is."""
+        if len(self.acting) != 1:
+            raise UsageError(
+                f"{len(self.acting)} seats are to act now; call step_seats, or reset a new trial"
+            )
         (seat,) = self.acting
         return (await self.step_seats({seat: action}))[seat]
 
@@ -130,63 +135,67 @@ class Trial:
                 }
         except TaskError as error:  # a world that only its adapter could find wrong
             raise TrialInvalid(Invalid(Reason.SETUP_FAILED, str(error))) from error
-        except (UsageError, MissingError, asyncio.CancelledError):
+        except (UsageError, MissingError):
             raise  # the run as a whole can't go on; the caller says so once
-        except (SandboxUnavailable, TimeoutError) as error:
+        except (SandboxUnavailable, Overrun) as error:
             raise TrialInvalid(Invalid(Reason.ENGINE_UNAVAILABLE, str(error))) from error
         except WorldError as error:
             raise TrialInvalid(Invalid(Reason.WORLD_NOT_OPENED, str(error))) from error
-        except ValidationError as error:
-            raise TrialInvalid(
-                Invalid(Reason.SETUP_FAILED, f"world: {error.title} does not validate")
-            ) from error
-        except (
-            Exception
-        ) as error:  # an author's `setup` may raise anything; the agent has not acted yet
-            raise TrialInvalid(
-                Invalid(Reason.SETUP_FAILED, f"{type(error).__name__}: {error}")
-            ) from error
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - `setup` may raise anything; nobody acted yet
+            log.warning("setup raised", exc_info=error)
+            detail = f"{type(error).__name__}: {error}"
+            raise TrialInvalid(Invalid(Reason.SETUP_FAILED, detail)) from error
 
     async def step_seats(self, actions: Mapping[str, Action]) -> dict[str, Step]:
-        """Carry out one action of each acting seat, in the seats' order; the seats that act next observe."""
+        """Carry out one action of each acting seat, in the seats' order; the seats that act next observe.
+
+        A seat that does not act next is shown later what its own calls brought.
+        """
         if set(actions) != set(self.acting):
             raise UsageError(f"an action of each of {self.acting} is due, not of {tuple(actions)}")
-        shown: dict[str, Observation] = {}
         for seat in self.seats:
             if seat in actions and self.ending is None:
-                shown[seat] = await self._act(actions[seat], seat)
+                seen = await self._act(actions[seat], seat)
+                self._unseen[seat] = self._unseen.get(seat, ()) + seen.messages
+        steps: dict[str, Step] = {}
+        for seat in self.acting:
+            told = await self._world(self._env.observe(seat))
+            steps[seat] = Step(Observation(self._unseen.pop(seat, ()) + told.messages, told.fresh))
         if self.ending is None:
-            for seat in self.acting:
-                told = await self._env.observe(seat)
-                before = shown.get(seat, Observation())
-                shown[seat] = Observation(before.messages + told.messages, told.fresh)
-            return {seat: Step(observation) for seat, observation in shown.items()}
+            return steps
         await self.judge()
-        return {seat: self._last_step(seat, shown.get(seat, Observation())) for seat in self.seats}
+        return {seat: self._last_step(seat) for seat in self.seats}
 
     async def _act(self, action: Action, seat: str) -> Observation:
-        limits = self.ticket.public.limits
         self._turns += 1
         self._tool_calls += len(action.calls)
+        if self._tool_calls > self.ticket.public.limits.tool_calls:
+            self.ending = "tool_calls"
+            return Observation()
+        observation = await self._world(self._env.step(action, seat))
+        if self.ending is None:
+            self._look_for_the_end()
+        return observation
+
+    async def _world(self, work: Awaitable[Observation]) -> Observation:
+        """One call into the world, within what is left of its time. What breaks in it ends this episode alone."""
         started = time.monotonic()
-        observation = Observation()
+        left = self.ticket.public.limits.seconds - self.world_seconds
         try:
-            if self._tool_calls > limits.tool_calls:
-                self.ending = "tool_calls"
-                return observation
-            with self._stage.watchdog.guard(max(0.0, limits.seconds - self.world_seconds)):
-                observation = await self._env.step(action, seat)
-        except TimeoutError:
+            with self._stage.watchdog.guard(max(0.0, left)):
+                return await work
+        except Overrun:
             self.ending = "seconds"
         except EngineLost as error:  # host-observed, and nothing an agent can do
             self.ending, self.verdict = "world_lost", Invalid(Reason.ENGINE_UNAVAILABLE, str(error))
         except WorldError:
             self.ending, self.blame = "world_lost", "agent"
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - an author's bug: the agent acted, so it is graded
+            log.warning("the world raised", exc_info=error)
+            self.ending, self.blame = "world_lost", "env"
         finally:
             self.world_seconds += time.monotonic() - started
-        if self.ending is None:
-            self._look_for_the_end()
-        return observation
+        return Observation()
 
     def _look_for_the_end(self) -> None:
         limits = self.ticket.public.limits
@@ -215,7 +224,7 @@ class Trial:
             except EngineLost as error:
                 self.verdict = Invalid(Reason.ENGINE_UNAVAILABLE, str(error))
                 return self.verdict
-            await self._env.close()  # nothing of the living world is left when the judge speaks
+            await self.close()  # nothing of the living world is left when the judge speaks
             judged = await self._stage.judge.grade(self.ticket, self.evidence, self._episode)
             self.verdict, self.judge_seconds = judged.verdict, judged.seconds
             self.findings = (*self._env.findings, *judged.findings)
@@ -230,11 +239,15 @@ class Trial:
                 return await self._env.freeze()
         except EngineLost:
             raise
-        except (WorldError, TimeoutError):
+        except (WorldError, Overrun):
             self.blame = "agent"
-            return self._env.spoken()
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - an author's bug; what was said is graded
+            log.warning("freezing raised", exc_info=error)
+            self.blame = "env"
+        return self._env.spoken()
 
-    def _last_step(self, seat: str, observation: Observation) -> Step:
+    def _last_step(self, seat: str) -> Step:
+        observation = Observation(self._unseen.pop(seat, ()))
         verdict = self.verdict
         terminated = self.ending in ("answer", "over")
         info: dict[str, Any] = {"ending": self.ending}
@@ -247,5 +260,8 @@ class Trial:
         return Step(observation, reward, terminated, not terminated, info)
 
     async def close(self) -> None:
-        """Give the world back. Safe to call twice."""
-        await self._env.close()
+        """Give the world back. Safe to call twice, and raises nothing: the episode is over either way."""
+        try:
+            await self._env.close()
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - an adapter's bug in letting go
+            log.warning("closing the world raised", exc_info=error)

@@ -7,17 +7,22 @@ import time
 from types import TracebackType
 
 TICK = 0.05  # seconds: how late a deadline may be kept
+AGAIN = 5.0  # seconds after which what swallowed a cancellation is cancelled once more
+
+
+class Overrun(TimeoutError):
+    """A guard's deadline passed; told apart from a TimeoutError that the code inside raised by itself."""
 
 
 class Guard:
-    """`with watchdog.guard(seconds):` cancels the task inside and raises TimeoutError once they are over."""
+    """`with watchdog.guard(seconds):` cancels the task inside and raises Overrun once they are over."""
 
-    __slots__ = ("_deadline", "_expired", "_guards", "_seconds", "_task")
+    __slots__ = ("_cancels", "_deadline", "_guards", "_seconds", "_task")
 
     def __init__(self, guards: dict[int, Guard], seconds: float) -> None:
         self._guards = guards
         self._seconds = seconds
-        self._expired = False
+        self._cancels = 0
         self._task: asyncio.Task[object] | None = None
 
     def __enter__(self) -> None:
@@ -27,9 +32,10 @@ class Guard:
         self._guards[id(self)] = self
 
     def expire(self, now: float) -> None:
-        """Cancel the guarded task where its time is over."""
-        if now >= self._deadline and not self._expired and self._task is not None:
-            self._expired = True
+        """Cancel the guarded task where its time is over, and again where it stays."""
+        if now >= self._deadline and self._task is not None:
+            self._cancels += 1
+            self._deadline = now + AGAIN
             self._task.cancel()
 
     def __exit__(
@@ -38,12 +44,17 @@ class Guard:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop counting; turn this guard's own cancellation, and no other, into TimeoutError."""
+        """Stop counting; turn this guard's own cancellation, and no other, into Overrun."""
         del self._guards[id(self)]
-        if self._expired and self._task is not None:
-            others = self._task.uncancel()
-            if others == 0 and isinstance(error, asyncio.CancelledError):
-                raise TimeoutError(f"over {self._seconds:g} s") from error
+        others = 0
+        for _ in range(self._cancels):
+            others = self._task.uncancel() if self._task else 0
+        if (
+            self._cancels
+            and others == 0
+            and (error is None or isinstance(error, asyncio.CancelledError))
+        ):
+            raise Overrun(f"over {self._seconds:g} s") from error
 
 
 class Watchdog:

@@ -12,7 +12,7 @@ from envkit.data.evidence import CallRecord, FrozenEvidence, FrozenItem
 from envkit.data.score import Invalid, Reason, Score
 from envkit.data.spec import EnvSpec
 from envkit.errors import JudgeError, TaskError, UsageError
-from envkit.judge import service
+from envkit.judge import grading
 from envkit.judge.client import Judge, JudgeSettings, ScriptFailed
 
 WORLDS = Path(__file__).parent.parent / "worlds"
@@ -277,7 +277,7 @@ async def test_what_an_author_prints_does_not_break_the_pipe(tmp_path):
 
 
 def test_the_grading_deadline_is_short_enough_to_be_kept():
-    assert service.GRADE_SECONDS <= 5.0
+    assert grading.GRADE_SECONDS <= 5.0
 
 
 async def test_workers_die_with_the_service():

@@ -14,9 +14,9 @@ from itertools import count
 from typing import Any
 
 from envkit.data.message import Action, ToolCall
-from envkit.data.strict import scrub, strict_json
+from envkit.data.strict import MAX_DIGITS, scrub, strict_json
 from envkit.rollout.openai.refusal import Refused, one_line
-from envkit.rollout.policy import PolicyFailed
+from envkit.rollout.policy import PolicyFailed, PolicyStopped
 
 MAX_CHARS = 1 << 20  # of one turn's text and calls together, and of its thinking
 MAX_CALLS = 256  # of one turn
@@ -70,8 +70,17 @@ class _Budget:
 
 
 def read_answer(body: bytes, ids: CallIds) -> Answer:
-    """What the model said. Raises PolicyFailed without a message, Refused for an error."""
-    document = _document(body)
+    """What the model said.
+
+    Raises PolicyFailed without a message, Refused for an error, PolicyStopped for nesting that none but a model writes.
+    """
+    try:
+        return _read(_document(body), ids)
+    except RecursionError:
+        raise PolicyStopped("the endpoint's answer is nested too deep to be read") from None
+
+
+def _read(document: Mapping[str, Any], ids: CallIds) -> Answer:
     message = _message(document)
     budget = _Budget()
     text, content = _text(message, budget)
@@ -99,13 +108,18 @@ def _document(body: bytes) -> Mapping[str, Any]:
     try:
         # Not strict_json: a lone surrogate in one word of a model is no reason to lose its turn.
         # What is used of it is scrubbed there; all of it would hold up the other episodes.
-        document = json.loads(body)
-    except (ValueError, RecursionError):
+        document = json.loads(body, parse_int=_int)
+    except ValueError:
         document = None
     if not isinstance(document, dict):
         shown = one_line(repr(body[:200]))
         raise PolicyFailed(f"the endpoint's answer is no chat completion: {shown}")
     return document
+
+
+def _int(text: str) -> float:
+    """Numbers that Python refuses to read become infinite, and so no JSON, as 1e999 does."""
+    return int(text) if len(text) <= MAX_DIGITS else float(text)
 
 
 def _message(document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -168,10 +182,13 @@ def _calls(
 
 
 def _written(arguments: object) -> str:
-    """Arguments as text; some servers send an object, or nothing where there are none."""
+    """Arguments as text; some servers send an object, or nothing where there are none.
+
+    An object is not scrubbed: what is wrong in it must be found wrong as it is in text.
+    """
     if isinstance(arguments, str):
         return arguments if arguments.strip() else "{}"
-    return "{}" if arguments is None else json.dumps(scrub(arguments), ensure_ascii=False)
+    return "{}" if arguments is None else json.dumps(arguments, ensure_ascii=False)
 
 
 def _count(value: object) -> int:

@@ -29,6 +29,16 @@ async def alive(box: Sandbox) -> None:
     assert await out(box, "echo alive") == "alive"
 
 
+async def gone(box: Sandbox, name: str) -> None:
+    """Assert that no such program runs any more; a killed one takes a moment to end."""
+    for _ in range(20):
+        seen = await out(box, NAMES)
+        if name not in seen:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(seen)
+
+
 async def eventually_alive(box: Sandbox) -> None:
     """Usable again within a few seconds of the abuse."""
     for _ in range(20):

@@ -126,6 +126,20 @@ async def test_answers_under_way_do_not_disturb_a_reset():
         await task
 
 
+async def test_a_call_of_the_last_lease_does_not_end_the_channel_of_the_next():
+    channel, _ = connect()
+    machine = Machine(channel, "docker")
+    late = asyncio.create_task(machine.shell("sleep 60", timeout=60))
+    await asyncio.sleep(0)
+    machine.end()
+    reset = asyncio.create_task(channel.reset(5))
+    with pytest.raises(SandboxLost):
+        await late
+    channel.data_received(frame({"hello": {"proof": 1}}))
+    assert await reset == {"proof": 1}
+    assert channel.lost is None
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.binary(max_size=60), max_size=6), st.booleans())
 def test_garbage_never_hangs_and_never_escapes(pieces, multiplexed):
@@ -170,5 +184,6 @@ def test_answers_of_any_shape_are_data_or_loss(fields, body):
             assert not isinstance(answer, Exception) or isinstance(
                 answer, (SandboxLost, FileProblem)
             )
+            assert (channel.lost is not None) == isinstance(answer, SandboxLost)
 
     asyncio.run(go())

@@ -24,6 +24,7 @@ from envkit.adapters.terminal.session import TerminalSession
 from envkit.data.message import Action, call
 from envkit.data.score import Reason
 from envkit.errors import EngineLost, MissingError, SandboxLost, SandboxUnavailable
+from envkit.rollout import runner as runner_module
 from envkit.rollout.policy import Local
 from envkit.rollout.record import read_episodes
 from envkit.rollout.runner import Runner, RunSettings
@@ -93,6 +94,8 @@ def door(tmp_path, monkeypatch):
         pytest.skip("no engine socket to stand in front of")
     door = Door(tmp_path / "engine.sock")
     monkeypatch.setenv("DOCKER_HOST", f"unix://{door.path}")
+    monkeypatch.setattr(engine_module, "_AGAIN_SECONDS", 0.3)
+    monkeypatch.setattr(runner_module, "BACKOFF", 0.01)
     yield door
     door.close()
     gc.collect()
@@ -135,7 +138,6 @@ async def test_a_lost_engine_is_told_from_a_lost_sandbox_and_refuses_new_leases(
 @pytest.mark.docker
 async def test_an_engine_that_says_nothing_any_more_is_lost_as_well(door, monkeypatch):
     monkeypatch.setattr(engine_module, "_SILENT_SECONDS", 0.3)
-    monkeypatch.setattr(engine_module, "_AGAIN_SECONDS", 0.3)
     pool = await leased_pool()
     try:
         async with lease(pool) as box:

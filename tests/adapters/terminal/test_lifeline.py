@@ -7,21 +7,19 @@ import contextlib
 import gc
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
 import tarfile
-import threading
 import time
 from pathlib import Path
 
 import pytest
+from docker.api import APIClient
 
 from envkit.adapters.terminal import docker as docker_backend
 from envkit.adapters.terminal import lifeline, owner
-from envkit.adapters.terminal.docker import DockerBackend
-from envkit.adapters.terminal.pool import Pool, open_pool
+from envkit.adapters.terminal.pool import open_pool
 from envkit.adapters.terminal.sandbox import SandboxSpec
 from envkit.errors import MissingError, SandboxLost, SandboxUnavailable, UsageError
 
@@ -117,18 +115,19 @@ def test_docker_runner_killed_while_running():
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize("delay", [0.0, 0.08, 0.25])
-def test_docker_runner_killed_while_creating(delay):
+def test_docker_runners_killed_while_creating():
     backend_or_skip("docker")
-    with runner("docker") as process:
-        assert process.stdout.readline() == b"open\n"
-        time.sleep(delay)
-        process.kill()
-        process.wait()
+    with contextlib.ExitStack() as stack:
+        runners = [stack.enter_context(runner("docker")) for _ in range(3)]
+        for process, delay in zip(runners, (0.0, 0.08, 0.25), strict=True):
+            assert process.stdout.readline() == b"open\n"
+            time.sleep(delay)
+            process.kill()
+            process.wait()
         time.sleep(1)  # a creation under way may only now turn into a container
-        assert gone_within(process.pid, 4)
+        assert [gone_within(process.pid, 4) for process in runners] == [True] * 3
         time.sleep(1)
-        assert not leftovers(process.pid)
+        assert [leftovers(process.pid) for process in runners] == [[]] * 3
 
 
 @pytest.mark.docker
@@ -187,6 +186,21 @@ def _children(parent, word):
     return found
 
 
+def test_an_owner_is_dead_only_where_we_can_see_that():
+    boot, namespace, pid, start = owner.me().split("/")
+    assert not owner.is_dead(owner.me())
+    assert owner.is_dead(f"{boot}/{namespace}/{pid}/1{start}")  # its pid is another process's now
+    assert owner.is_dead(f"{boot}/{namespace}/999999999/{start}")
+    for unseen in (
+        f"another/{namespace}/999999999/{start}",
+        f"{boot}/1{namespace}/999999999/{start}",
+        f"{boot}/{namespace}/x/{start}",
+        "garbage",
+        "",
+    ):
+        assert not owner.is_dead(unseen)
+
+
 @pytest.mark.docker
 def test_clean_removes_dead_owners_containers_only():
     backend_or_skip("docker")
@@ -194,7 +208,7 @@ def test_clean_removes_dead_owners_containers_only():
     client = docker.from_env()
     me = owner.me()
     dead = "/".join([*me.split("/")[:2], "999999", "1"])
-    elsewhere = "/".join(["another-boot", *me.split("/")[1:]])
+    elsewhere = "/".join(["another-boot", *dead.split("/")[1:]])  # dead or not: we can't see it
     made = {}
     try:
         for name, labels in {
@@ -207,7 +221,9 @@ def test_clean_removes_dead_owners_containers_only():
             made[name] = client.containers.create(image, "true", labels=labels)
         removed = lifeline.clean()
         assert made["dead"].id in removed
-        left = {one.id for one in client.containers.list(all=True)}
+        left = {
+            one["Id"] for one in client.api.containers(all=True)
+        }  # `list` asks again about each
         assert {name for name, one in made.items() if one.id in left} == {
             "mine",
             "elsewhere",
@@ -237,6 +253,78 @@ async def test_closing_a_pool_leaves_no_container_and_no_process():
     with pytest.raises(SandboxUnavailable):
         async with pool.lease(SandboxSpec(), pack="p", group="3"):
             pass
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [
+        pytest.param("docker", marks=pytest.mark.docker),
+        pytest.param("bubblewrap", marks=pytest.mark.bubblewrap),
+    ],
+)
+async def test_leases_cancelled_while_they_are_made_leave_nothing(backend):
+    async def episode(pool, number):
+        spec = SandboxSpec(memory_mb=128 + number, disk_mb=32)  # none fits another: all are made
+        async with pool.lease(spec, pack="p", group="g") as box:
+            await box.shell("sleep 60", timeout=60)
+
+    try:
+        pool = await open_pool(backend, size=1)
+    except MissingError as problem:
+        pytest.skip(str(problem))
+    async with pool:
+        tasks = [asyncio.create_task(episode(pool, number)) for number in range(4)]
+        for task in tasks:
+            await asyncio.sleep(0.06)
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {type(one) for one in ended} == {asyncio.CancelledError}
+    await asyncio.sleep(0.5)  # what an engine may have been asked for meanwhile
+    assert leftovers(os.getpid()) == []
+
+
+@pytest.mark.docker
+async def test_a_lease_cancelled_while_the_engine_makes_its_container_leaves_none(monkeypatch):
+    try:
+        pool = await open_pool("docker", size=1)
+    except MissingError as problem:
+        pytest.skip(str(problem))
+    create = APIClient.create_container_from_config
+
+    def create_slowly(*arguments, **settings):
+        time.sleep(0.3)
+        return create(*arguments, **settings)
+
+    monkeypatch.setattr(APIClient, "create_container_from_config", create_slowly)
+    async with pool:
+        backend = pool._backend
+        opening = asyncio.create_task(backend.open(SandboxSpec()))
+        await asyncio.sleep(0.15)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+    await asyncio.sleep(0.5)
+    assert leftovers(os.getpid()) == []
+
+
+@pytest.mark.docker
+async def test_a_supervisor_that_dies_is_never_silent():
+    try:
+        pool = await open_pool("docker", size=1)
+    except MissingError as problem:
+        pytest.skip(str(problem))
+    async with pool, pool.lease(SandboxSpec(), pack="p", group="1") as box:
+        running = asyncio.create_task(box.shell("sleep 60", timeout=60))
+        await asyncio.sleep(0.2)
+        slot = next(iter(pool._leased)).slot
+        table = await asyncio.to_thread(pool._backend.client.api.top, slot.name, "-o pid,ppid")
+        rows = [(int(pid), int(parent)) for pid, parent in table["Processes"]]
+        (keeper,) = {parent for _, parent in rows} - {pid for pid, _ in rows}
+        (keeper,) = [pid for pid, parent in rows if parent == keeper]
+        (supervisor,) = [pid for pid, parent in rows if parent == keeper]
+        os.kill(supervisor, signal.SIGKILL)
+        with pytest.raises(SandboxLost):
+            await asyncio.wait_for(running, 5)
 
 
 @pytest.mark.bubblewrap
@@ -373,69 +461,3 @@ async def test_without_namespaces_every_lease_gets_a_container_of_its_own(monkey
                 done = await box.shell("ls -A . /tmp /dev/shm; echo x > x; id -u", timeout=10)
                 assert set(done.stdout.split()) == {b".:", b"/tmp:", b"/dev/shm:", b"1000"}
         assert any("no namespaces" in note for note in pool.notes)
-
-
-class Engine(threading.Thread):
-    """A door to the real engine that can be slammed: what a client sees when the engine stops."""
-
-    def __init__(self, path):
-        super().__init__(daemon=True)
-        self.server = socket.socket(socket.AF_UNIX)
-        self.server.bind(str(path))
-        self.server.listen(64)
-        self.pairs = []
-        self.start()
-
-    def run(self):
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = self.server.accept()
-                far = socket.socket(socket.AF_UNIX)
-                far.connect("/var/run/docker.sock")
-                self.pairs += [near, far]
-                for one, other in ((near, far), (far, near)):
-                    threading.Thread(target=self.pump, args=(one, other), daemon=True).start()
-
-    def pump(self, one, other):
-        with contextlib.suppress(OSError):
-            while data := one.recv(65_536):
-                other.sendall(data)
-        with contextlib.suppress(OSError):
-            other.shutdown(socket.SHUT_WR)
-
-    def stop(self):
-        self.server.shutdown(socket.SHUT_RDWR)
-        self.join()
-        self.server.close()
-        for one in self.pairs:
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
-
-
-# docker-py leaves the socket of a refused connection to the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.docker
-async def test_an_engine_that_stops_loses_open_leases_and_refuses_new_ones(tmp_path, monkeypatch):
-    if not os.access("/var/run/docker.sock", os.W_OK):
-        pytest.skip("no engine socket to stand in front of")
-    door = tmp_path / "engine.sock"
-    engine = await asyncio.to_thread(Engine, door)
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{door}")
-    pool = Pool(await DockerBackend.connect(), size=1)
-    try:
-        async with pool.lease(SandboxSpec(), pack="p", group="1") as box:
-            running = asyncio.create_task(box.shell("sleep 60", timeout=60))
-            await asyncio.sleep(0.2)
-            await asyncio.to_thread(engine.stop)
-            door.unlink()
-            with pytest.raises(SandboxLost):
-                await asyncio.wait_for(running, 5)
-        with pytest.raises(SandboxUnavailable):
-            async with pool.lease(SandboxSpec(), pack="p", group="2"):
-                pass
-    finally:
-        await asyncio.wait_for(pool.aclose(), 20)
-    monkeypatch.delenv("DOCKER_HOST")
-    assert await asyncio.to_thread(gone_within, os.getpid(), 5)
-    gc.collect()

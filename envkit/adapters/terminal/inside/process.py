@@ -13,6 +13,7 @@ import time
 from typing import NamedTuple, NoReturn
 
 _FILES_SOFT, _FILES_HARD = 1024, 4096
+_MOST_ROUNDS = 10  # what is killed forks no more, so only a bomb takes more than two
 _KEPT_ABOVE = 128  # where descriptors are parked before they get their final numbers
 
 
@@ -138,8 +139,14 @@ def kill(pids: list[int]) -> None:
 
 
 def kill_session(session: int) -> None:
-    """SIGKILL every process of a session, whatever process groups it made."""
-    kill([seen.pid for seen in processes() if seen.session == session])
+    """SIGKILL every process of a session, whatever process groups it made or forks meanwhile."""
+    killed: set[int] = set()
+    for _ in range(_MOST_ROUNDS):
+        found = {seen.pid for seen in processes() if seen.session == session} - killed
+        if not found:
+            return
+        kill(list(found))
+        killed |= found
 
 
 def kill_command(shell: int, since: int, spared: set[int]) -> None:
