@@ -72,7 +72,7 @@ class Resolved:
 class Loaded:
     """What a source loads: the class, and the files that define it, all below one folder."""
 
-    name: str  # the canonical one behind the scheme: whatever names one environment becomes one spec
+    name: str  # canonical, without the scheme: all ways to name an environment give one spec
     env: type[Env[Any]]
     folder: Path
     files: Iterable[Path]

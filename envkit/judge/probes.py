@@ -21,7 +21,7 @@ from envkit.adapters.terminal.sandbox import (
 from envkit.data.probe import Ask, Probe, Reply, SubjectCall, SubjectRun, Tests
 from envkit.data.strict import Malformed, strict_json
 from envkit.data.task import Blob, FileContent
-from envkit.errors import JudgeError, SandboxLost
+from envkit.errors import EngineLost, JudgeError, SandboxLost
 from envkit.host import Backend
 from envkit.judge.ask import ask
 
@@ -76,6 +76,8 @@ class ProbeHost:
                     first.argv, stdin=stdin, timeout=first.seconds, limit=MAX_REPLY
                 )
                 return [_run_reply(done)]
+            except EngineLost:  # no subject can cause that
+                raise
             except SandboxLost:
                 return [_problem("the subject broke its sandbox")] * len(probes)
             except FileProblem as problem:

@@ -226,10 +226,7 @@ class ScriptFile(_Source):
 
     async def open(self, casting: Casting) -> Policy:
         """Start the generator."""
-        with _in_script(self._path):
-            script = self._play(casting.ticket.public)
-        if not inspect.isgenerator(script):
-            raise UsageError(f"script:{self._path}: `play` is no generator: it must `yield`")
+        script = self._begin(casting.ticket.public)
         over = started = False
 
         def act(observation: Observation) -> Action:
@@ -251,6 +248,14 @@ class ScriptFile(_Source):
             return action
 
         return Local(act)
+
+    def _begin(self, task: PublicTask) -> Any:
+        """The generator; what it yields is anything until it is looked at."""
+        with _in_script(self._path):
+            script = self._play(task)
+        if not inspect.isgenerator(script):
+            raise UsageError(f"script:{self._path}: `play` is no generator: it must `yield`")
+        return script
 
 
 @contextmanager

@@ -23,12 +23,14 @@ from envkit.toolbox import clip
 EPISODES = "episodes.jsonl"
 RUN = "run.json"
 MAX_TEXT = 4 << 20  # characters of one text of a conversation; a large screenshot fits
+_NOTE = 100  # more characters than the note takes that says what was left out
 
 
 def _clipped(value: Any) -> Any:
     """The same with every long text cut in its middle: by talking, no agent fills memory or disk."""
     if isinstance(value, str):
-        return clip(value, MAX_TEXT)
+        # a text that was cut is short enough not to be cut again when it is read
+        return value if len(value) <= MAX_TEXT else clip(value, MAX_TEXT - _NOTE)
     if isinstance(value, dict):
         return {key: _clipped(item) for key, item in value.items()}
     return [_clipped(item) for item in value] if isinstance(value, list | tuple) else value

@@ -101,6 +101,11 @@ def test_a_wrong_setting_in_a_file_is_named_with_what_was_meant(envkit, tmp_path
     one_error(envkit("rollout", "--config", path), 2, "not TOML")
 
 
+def test_a_file_that_exits_is_wrong_use(envkit, tmp_path):
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(0)\n")
+    one_error(envkit("rollout", "file:leaves.py:W"), 2, "leaves.py", "SystemExit")
+
+
 def test_an_error_is_the_one_document_where_json_was_asked_for(envkit):
     done = envkit("rollout", "nopack/x", "--json")
     assert done.json["status"] == 2

@@ -29,6 +29,7 @@ from envkit.errors import DeclarationError, SpecError
         ("desk/logdesk@3?level=hard&a=b", "desk/logdesk@3?a=b&level=hard"),
         ("file:some/where.py:Cls", "file:some/where.py:Cls"),
         ("file:x.py:C?k=a%20b", "file:x.py:C?k=a%20b"),
+        ("file:/me@home/a b/x@2.py:C@3?k=a@4", "file:/me@home/a b/x@2.py:C@3?k=a%404"),
     ],
 )
 def test_specs_have_one_canonical_form(text, canonical):

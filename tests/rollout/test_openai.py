@@ -346,8 +346,50 @@ async def test_a_compressed_body_is_bounded_by_what_it_unpacks_to(chat, serve):
     packed = {"content-encoding": "gzip"}
     _, policy, _ = await serve([chat.Reply(fine, headers=packed), chat.Reply(bomb, headers=packed)])
     assert (await policy(user("go"))).text == "ok"
-    with pytest.raises(PolicyFailed, match="longer than"):
+    with pytest.raises(PolicyStopped, match="longer than"):
         await policy(user("go"))
+
+
+async def test_a_model_can_not_dodge_an_episode_by_an_answer_without_end(chat, serve, monkeypatch):
+    """What is endless once others had an end is the model's; an error's body never is."""
+    monkeypatch.setattr(client, "MAX_BYTES", 1 << 20)
+    endless = chat.Reply(b" " * 65536, endless=True)
+    trickle = chat.Reply(b" ", endless=True, pause=0.05)
+    for reply, words in ((endless, "longer than 1048576 bytes"), (trickle, "over 2 seconds")):
+        _, policy, _ = await serve([chat.says("ok"), reply], timeout=1.0)
+        await policy(user("hi"))
+        with pytest.raises(PolicyStopped, match=words):
+            await asyncio.wait_for(policy(user("hi")), 30)
+    _, policy, _ = await serve(
+        [chat.says("ok"), *[chat.Reply(b" " * 65536, 500, endless=True)] * 3]
+    )
+    await policy(user("hi"))
+    with pytest.raises(PolicyFailed, match="longer than"):
+        await policy(user("hi"))
+
+
+def parsed(arguments: str) -> bytes:
+    """The body of a server that sends arguments as the object that it made of them."""
+    function = f'{{"name": "noop", "arguments": {arguments}}}'
+    return (
+        f'{{"choices": [{{"message": {{"tool_calls": [{{"function": {function}}}]}}}}]}}'.encode()
+    )
+
+
+@pytest.mark.parametrize("inside", ["1" * 401, "1" * 5000, "[" * 100 + "]" * 100, "1e999", "NaN"])
+def test_parsed_arguments_that_are_no_json_are_told_as_text(inside):
+    """As they are where a server leaves them alone: the tool refuses them, and the episode goes on."""
+    read = read_answer(parsed(f'{{"n": {inside}}}'), CallIds())
+    (asked,) = read.action.calls
+    assert isinstance(asked.arguments, str)
+    assert read.strange
+
+
+def test_nesting_that_nobody_can_read_stops_the_episode():
+    with pytest.raises(PolicyStopped, match="nested"):
+        read_answer(parsed("[" * 3000 + "]" * 3000), CallIds())
+    whole = read_answer(parsed('{"n": [1, {"a": "é"}]}'), CallIds())
+    assert whole.action.calls[0].arguments == {"n": [1, {"a": "é"}]}
 
 
 # ---- errors: infrastructure ----
@@ -655,7 +697,7 @@ def test_any_body_is_an_action_or_a_refusal(body):
         read = read_answer(body, CallIds())
     except Refused as refused:
         str(blame(refused, under())).encode()
-    except PolicyFailed:
+    except (PolicyFailed, PolicyStopped):
         pass
     else:
         check(read.action)

@@ -118,6 +118,6 @@ class Freeze:
         bomb = "while :; do sleep 100 & done 2>/dev/null"
         await box.start(bomb)
         await box.start(f"setsid bash -c {bomb!r}")
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.4)
         found = await box.freeze(["answer.txt"], CAPS)
         assert [one.data for one in found] == [b"42"]
