@@ -753,8 +753,8 @@ def test_a_file_that_exits_at_import_is_an_error_of_use(tmp_path):
     path = tmp_path / "leaves.py"
     path.write_text("import sys\nsys.exit(0)\n")
     done = subprocess.run(
-        [sys.executable, "-c", "import sys; from envkit.cli import main; sys.exit(main())", "rollout", f"file:{path}:W", "--tasks", "1"],
-        cwd=tmp_path,
+        [sys.executable, "-c", "import sys; from envkit.cli import main; sys.exit(main())",
+         "rollout", f"file:{path}:W", "--tasks", "1"], cwd=tmp_path,
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 2, (done.returncode, done.stdout, done.stderr[-300:])

@@ -90,7 +90,13 @@ def lingering(request, tmp_path) -> Iterator[tuple[subprocess.Popen, Path, Path]
     flag = tmp_path / "stay"
     flag.touch()
     out = tmp_path / "run"
-    argv = [sys.executable, "-c", "import sys; from envkit.cli import main; sys.exit(main())", "rollout", SPEC]
+    argv = [
+        sys.executable,
+        "-c",
+        "import sys; from envkit.cli import main; sys.exit(main())",
+        "rollout",
+        SPEC,
+    ]
     argv += ["--policy", f"script:{WORLDS / 'linger.py'}", "--tasks", "1"]
     argv += ["--backend", request.param, "--out", str(out), "--json"]
     environment = {**os.environ, "LINGER_FLAG": str(flag)}

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from envkit.errors import TaskError, UsageError
+from envkit.errors import EnvkitError, TaskError, UsageError
 from envkit.host import Backend
 from envkit.judge import channel
 from envkit.judge.grading import EMPTY, Grader, Grading, NotGraded
@@ -30,6 +30,14 @@ from envkit.judge.staff import Broke, Displaced, Graders, Refused, WatchedWorker
 
 AUTHOR_SECONDS = 30.0  # one task, or one step of a script
 _ANEW = 8  # times that a call is made again where its worker was lost to another
+
+
+_REFUSALS: tuple[tuple[type[EnvkitError], str], ...] = (
+    (TaskError, "task"),
+    (UsageError, "usage"),
+    (Displaced, "displaced"),
+    (Broke, "author"),
+)
 
 
 class Service:
@@ -47,21 +55,19 @@ class Service:
         """One request; what goes wrong on purpose comes back as `refused`."""
         fields = {key: value for key, value in request.items() if key not in ("n", "op")}
         try:
-            if request["op"] == "load":
-                return await self._load(**fields)
-            if request["op"] == "grade":
-                return await self._grade(**fields)
-            if request["op"] == "check":
-                return await self._check(**fields)
-            return await self._ask_author(request["op"], fields)
-        except TaskError as error:
-            return {"refused": "task", "why": str(error)}
-        except UsageError as error:
-            return {"refused": "usage", "why": str(error)}
-        except Displaced as error:
-            return {"refused": "displaced", "why": str(error)}
-        except Broke as error:
-            return {"refused": "author", "why": str(error)}
+            return await self._answer(request["op"], fields)
+        except EnvkitError as error:
+            kinds = (kind for types, kind in _REFUSALS if isinstance(error, types))
+            return {"refused": next(kinds, "broken"), "why": str(error)}
+
+    async def _answer(self, op: str, fields: dict[str, Any]) -> dict[str, Any]:
+        if op == "load":
+            return await self._load(**fields)
+        if op == "grade":
+            return await self._grade(**fields)
+        if op == "check":
+            return await self._check(**fields)
+        return await self._ask_author(op, fields)
 
     async def close(self) -> None:
         """End the workers, give the slots back."""
@@ -99,12 +105,12 @@ class Service:
         for _ in range(_ANEW):
             try:
                 return await self._author.call(op, AUTHOR_SECONDS, **fields)
-            except Displaced:
-                continue
             except Refused:
                 raise
             except Broke:
                 break
+            except Displaced:
+                continue
         async with self._alone:  # who killed the worker can only be told where nobody stands beside
             return await self._author.call(op, AUTHOR_SECONDS, **fields)
 

@@ -141,7 +141,7 @@ class Trial:
             raise TrialInvalid(Invalid(Reason.ENGINE_UNAVAILABLE, str(error))) from error
         except WorldError as error:
             raise TrialInvalid(Invalid(Reason.WORLD_NOT_OPENED, str(error))) from error
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - `setup` may raise anything; nobody acted yet
+        except (Exception, SystemExit) as error:  # `setup` may raise anything; nobody acted yet
             log.warning("setup raised", exc_info=error)
             detail = f"{type(error).__name__}: {error}"
             raise TrialInvalid(Invalid(Reason.SETUP_FAILED, detail)) from error
@@ -190,7 +190,10 @@ class Trial:
             self.ending, self.verdict = "world_lost", Invalid(Reason.ENGINE_UNAVAILABLE, str(error))
         except WorldError:
             self.ending, self.blame = "world_lost", "agent"
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - an author's bug: the agent acted, so it is graded
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # an author's bug: the agent acted, so it is graded
             log.warning("the world raised", exc_info=error)
             self.ending, self.blame = "world_lost", "env"
         finally:
@@ -241,7 +244,7 @@ class Trial:
             raise
         except (WorldError, Overrun):
             self.blame = "agent"
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - an author's bug; what was said is graded
+        except (Exception, SystemExit) as error:  # an author's bug; what was said is graded
             log.warning("freezing raised", exc_info=error)
             self.blame = "env"
         return self._env.spoken()
@@ -263,5 +266,5 @@ class Trial:
         """Give the world back. Safe to call twice, and raises nothing: the episode is over either way."""
         try:
             await self._env.close()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - an adapter's bug in letting go
+        except (Exception, SystemExit) as error:  # an adapter's bug in letting go
             log.warning("closing the world raised", exc_info=error)
