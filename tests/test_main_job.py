@@ -127,7 +127,7 @@ def test_a_killed_run_leaves_nothing_and_resumes_whole(backend, tmp_path):
         "--policy",
         "oracle",
         "--tasks",
-        "24",
+        "64",
         "--concurrency",
         "4",
     ]
@@ -155,7 +155,7 @@ def test_a_killed_run_leaves_nothing_and_resumes_whole(backend, tmp_path):
     )
     assert json.loads(resumed.stdout)["success_rate"] == 1.0
     indices = [json.loads(line)["index"] for line in record.read_text().splitlines()]
-    assert sorted(indices) == list(range(24))
+    assert sorted(indices) == list(range(64))
 
 
 SELF_DESTRUCTS = {
