@@ -90,6 +90,11 @@ def family(pid: int) -> set[int]:
     return found
 
 
+def mounts() -> set[str]:
+    """What is mounted where this process can see it; the engine's overlays among them."""
+    return set(Path("/proc/self/mounts").read_text().splitlines())
+
+
 def left_of(pids: set[int]) -> list[str]:
     """What a dead run could leave: its processes (but zombies) and containers that carry one of their pids."""
     left = []
@@ -132,6 +137,7 @@ def test_a_killed_run_leaves_nothing_and_resumes_whole(backend, tmp_path):
         "4",
     ]
     command += ["--backend", backend, "--out", str(out), "--json"]
+    before = mounts()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     record = out / "episodes.jsonl"
@@ -141,13 +147,14 @@ def test_a_killed_run_leaves_nothing_and_resumes_whole(backend, tmp_path):
         time.sleep(0.02)
     pids = family(process.pid)
     assert len(pids) >= 4, "the runner, the judge, its workers"
+    assert backend != "docker" or mounts() - before, "control: a container's file system is mounted"
     assert backend != "docker" or any("container" in one for one in left_of(pids)), (
         "control: something to clean"
     )
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     deadline = time.monotonic() + 5
-    while left := left_of(pids):
+    while left := left_of(pids) + sorted(mounts() - before):
         assert time.monotonic() < deadline, f"left after 5 s: {left}"
         time.sleep(0.1)
     resumed = subprocess.run(
