@@ -1,6 +1,7 @@
 """Graders that break on what an agent says, each in its own way; one breaks on everything."""
 
 import difflib
+import json
 import re
 from decimal import Decimal
 from fractions import Fraction
@@ -51,9 +52,23 @@ def _not_a_score(text: str) -> bool:
     raise StopIteration(text)
 
 
+def _json(text: str) -> bool:
+    return json.loads(text) == 1
+
+
+def _power(text: str) -> bool:
+    base, exponent = text.split("^")
+    return int(base) ** int(exponent) == 1
+
+
+def _format(text: str) -> bool:
+    return format(1, text) == "1"
+
+
 KINDS = {
     "regex": _regex, "nested": _nested, "diff": _diff, "decimal": _decimal, "fraction": _fraction,
-    "memory": _memory, "recursion": _recursion, "exit": _exit, "stop": _not_a_score,
+    "memory": _memory, "recursion": _recursion, "exit": _exit, "stop": _not_a_score, "json": _json,
+    "power": _power, "format": _format,
 }  # fmt: skip
 
 
