@@ -108,6 +108,11 @@ class Env(Generic[G]):
         return tuple(self._toolbox.findings)
 
     @property
+    def listens(self) -> bool:
+        """Whether somebody in the world hears speech: a turn without a tool call is then no answer."""
+        return self._floor is not None
+
+    @property
     def seats(self) -> tuple[str, ...]:
         """Who takes part."""
         return self._floor.seats if self._floor else (SEAT,)

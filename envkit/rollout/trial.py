@@ -159,7 +159,8 @@ class Trial:
                 self._unseen[seat] = self._unseen.get(seat, ()) + seen.messages
         steps: dict[str, Step] = {}
         for seat in self.acting:
-            told = await self._world(self._env.observe(seat))
+            listens = self._env.listens  # else there is nothing to be told between two actions
+            told = await self._world(self._env.observe(seat)) if listens else Observation()
             steps[seat] = Step(Observation(self._unseen.pop(seat, ()) + told.messages, told.fresh))
         if self.ending is None:
             return steps
