@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, overload
 
 from pydantic import BaseModel
 
+from envkit.data.bait import Bait
 from envkit.data.evidence import FrozenItem
 from envkit.data.message import Observation
 from envkit.data.task import Frozen, Limits
@@ -51,12 +52,16 @@ class Context:
     host: Host
     sessions: dict[str, Session] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
+    bait: Bait = field(
+        default_factory=Bait
+    )  # to be left where only a hunt for answers would use it
 
 
 class Session(Protocol):
     """One episode's live side of an adapter. Its `@tool` methods are the agent's tools.
 
-    Optional beside it: `snapshot()` and `restore()`, and the `Floor` protocol.
+    Optional beside it: `alerts`, the findings about what the agent tried (a host that it was refused); `snapshot()`
+    and `restore()`; the protocols `Floor` (it hears speech) and `Site` (it answers HTTP, see `envkit.door`).
     """
 
     async def freeze(self, patterns: Sequence[str]) -> Sequence[FrozenItem]:
@@ -85,6 +90,10 @@ class Floor(Protocol):
 
     async def hear(self, seat: str, text: str) -> None:
         """A turn without a tool call: what this seat said."""
+        ...
+
+    async def leave(self, seat: str, answer: str) -> None:
+        """This seat submitted: what it had to do here is done."""
         ...
 
     async def observe(self, seat: str) -> Observation:

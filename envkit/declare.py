@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any, TypeVar, get_args, get_origin
 
 from envkit.adapter import Adapter
 from envkit.errors import DeclarationError
 
 
-def refuse_unless_static(cls: type, name: str) -> None:
-    """Raise DeclarationError where any class in the MRO defines `name` as something with a `self` or `cls`."""
-    for base in cls.__mro__:
+def refuse_unless_static(cls: type, *names: str) -> None:
+    """Raise DeclarationError where any class in the MRO defines one of `names` with a `self` or `cls`."""
+    for base, name in product(cls.__mro__, names):
         if name in vars(base) and not isinstance(vars(base)[name], staticmethod):
             raise DeclarationError(
                 f"{base.__qualname__}.{name} must be a static method: it runs in the judge, where no world"
@@ -19,7 +20,7 @@ def refuse_unless_static(cls: type, name: str) -> None:
 
 
 def declared_adapters(cls: type) -> dict[str, Adapter[Any]]:
-    """The adapters among a class's attributes, in the order of declaration."""
+    """The adapters among a class's attributes, in the order of declaration. Raises DeclarationError."""
     declared: dict[str, Adapter[Any]] = {}
     for base in reversed(cls.__mro__):
         for name, value in vars(base).items():
@@ -27,6 +28,9 @@ def declared_adapters(cls: type) -> dict[str, Adapter[Any]]:
                 declared[name] = value
             else:
                 declared.pop(name, None)
+    hearing = [name for name, adapter in declared.items() if adapter.hears]
+    if len(hearing) > 1:
+        raise DeclarationError(f"{cls.__qualname__}: only one of {hearing} can hear what is said")
     return declared
 
 

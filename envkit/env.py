@@ -15,16 +15,17 @@ from typing import Any, ClassVar, Generic
 from pydantic import BaseModel, ConfigDict
 
 from envkit.adapter import Adapter, Artefact, Clock, Context, Floor
+from envkit.data.bait import Bait
 from envkit.data.evidence import Evidence, FrozenEvidence, FrozenItem, capped, spoken
 from envkit.data.keyed import KeyedRandom
-from envkit.data.message import Action, Content, Message, Observation, Script, ToolCall
+from envkit.data.message import Action, Message, Observation, Script, ToolCall
 from envkit.data.probe import Grading
 from envkit.data.score import Finding
 from envkit.data.task import G, PublicTask, Task
 from envkit.data.tool import Tool, ToolResult, tool
 from envkit.declare import declared_adapters, gold_type, refuse_unless_static
 from envkit.host import Host
-from envkit.toolbox import Toolbox, tools_in
+from envkit.toolbox import TOO_LATE, Toolbox, tools_in
 
 SEAT = "agent"
 EPOCH = 1_750_000_000.0  # where clocks start, moved by up to a year by the episode's seed
@@ -68,18 +69,13 @@ class Env(Generic[G]):
         """Scripts that are wrong on purpose; every one must score below 1."""
         return {}
 
-    # ---- what an author may write: world side, no gold in reach ----
-
     async def setup(self) -> None:
-        """Prepare what can't be declared; `self.<adapter>` is open, nothing was shown to the agent yet."""
-
-    # ---- the world of one episode ----
+        """Prepare what can't be declared. World side: `self.<adapter>` is open, no gold is in reach."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse a class that breaks the protocol, at the moment when it is made."""
         super().__init_subclass__(**kwargs)
-        for name in ("grade", "solve", "near_misses"):
-            refuse_unless_static(cls, name)
+        refuse_unless_static(cls, "grade", "solve", "near_misses")
         cls._adapters = declared_adapters(cls)
         cls._own_tools = tools_in(cls)
         cls._gold = gold_type(cls, Env)
@@ -96,6 +92,8 @@ class Env(Generic[G]):
         self._calls: list[tuple[str, ToolCall, ToolResult]] = []
         self._limit = 0
         self.answer: str | None = None  # set when the episode ended by an answer
+        self.seat = SEAT  # whose action is being carried out
+        self.bait = Bait()  # of this episode; what the monitor watches for
 
     @property
     def tools(self) -> tuple[Tool, ...]:
@@ -106,6 +104,11 @@ class Env(Generic[G]):
     def findings(self) -> tuple[Finding, ...]:
         """What went wrong in tools, for their authors."""
         return tuple(self._toolbox.findings)
+
+    @property
+    def alerts(self) -> tuple[Finding, ...]:
+        """What the agent tried and adapters refused it."""
+        return tuple(a for s in self._sessions.values() for a in getattr(s, "alerts", ()))
 
     @property
     def listens(self) -> bool:
@@ -126,11 +129,11 @@ class Env(Generic[G]):
 
     async def reset(self, task: PublicTask, host: Host, *, pack: str, group: str) -> None:
         """Open the declared world for one task. Once per instance; `close` must follow, whatever happens."""
-        rng = KeyedRandom(task.seed.to_bytes(32, "big"), "world")
+        key = task.seed.to_bytes(32, "big")
+        rng, self.bait = KeyedRandom(key, "world"), Bait.draw(KeyedRandom(key, "bait"))
         clock = Clock(EPOCH + rng.randrange(366) * 86_400)
-        context = Context(
-            pack, task.id, group, rng, clock, self._stack, host, self._sessions, task.limits
-        )
+        opened = (self._stack, host, self._sessions, task.limits, self.bait)
+        context = Context(pack, task.id, group, rng, clock, *opened)
         self._limit = task.limits.output_chars
         for name, adapter in self._adapters.items():
             seed = adapter.Seed.model_validate(task.world.get(name, {}))
@@ -149,6 +152,7 @@ class Env(Generic[G]):
 
     async def step(self, action: Action, seat: str = SEAT) -> Observation:
         """Carry out one action. Raises WorldError where the world is gone."""
+        self.seat = seat
         if not action.calls:  # speech where somebody listens, else the answer
             if self._floor is None:
                 self.answer = action.text
@@ -156,12 +160,11 @@ class Env(Generic[G]):
                 await self._floor.hear(seat, action.text)
         results = []
         for asked in action.calls:
-            result = await self._toolbox.call(asked, self._limit)
-            self._calls.append((seat, asked, result))
-            content: Content = (result.text, *result.images) if result.images else result.text
-            results.append(Message("tool", content, call_id=asked.id))
-            if self.answer is not None:
-                break
+            result = TOO_LATE
+            if seat in self.acting:
+                result = await self._toolbox.call(asked, self._limit)
+                self._calls.append((seat, asked, result))
+            results.append(Message("tool", result.content, call_id=asked.id))
         return Observation(tuple(results))
 
     @tool
@@ -171,7 +174,10 @@ class Env(Generic[G]):
         Args:
             answer: the final answer, where the task asks for one
         """
-        self.answer = answer
+        if self._floor is None:
+            self.answer = answer
+        else:
+            await self._floor.leave(self.seat, answer)
         return "Submitted."
 
     async def freeze(self) -> FrozenEvidence:
@@ -179,8 +185,8 @@ class Env(Generic[G]):
         items: list[FrozenItem] = []
         for name, session in self._sessions.items():
             patterns = [a.pattern for a in self.evidence if a.adapter.name == name]
-            for item in await session.freeze(patterns):
-                items.append(item.model_copy(update={"name": f"{name}/{item.name}"}))
+            frozen = await session.freeze(patterns)
+            items += [i.model_copy(update={"name": f"{name}/{i.name}"}) for i in frozen]
         return self.spoken().model_copy(update={"items": capped(items)})
 
     def spoken(self) -> FrozenEvidence:

@@ -22,6 +22,7 @@ from envkit.errors import DeclarationError, WorldError
 log = logging.getLogger("envkit.tools")
 
 GRACE = 2.0  # seconds that a cancelled tool may take to end
+TOO_LATE = ToolResult("Not carried out: your turn was over.", error=True)
 MOST_FINDINGS = 16  # of one episode; the log has them all
 
 Handler = Callable[..., "Awaitable[object] | object"]

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from envkit.data.message import Image
+from envkit.data.message import Content, Image
 from envkit.errors import DeclarationError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -31,6 +31,11 @@ class ToolResult:
     text: str
     error: bool = False
     images: tuple[Image, ...] = ()
+
+    @property
+    def content(self) -> Content:
+        """As a message holds it: the text alone where there is no image."""
+        return (self.text, *self.images) if self.images else self.text
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from envkit.errors import (
 )
 from envkit.host import Host
 from envkit.judge.client import Judge, Ticket
+from envkit.monitor import Monitor
 from envkit.registry import Resolved
 from envkit.rollout.watchdog import Overrun, Watchdog
 
@@ -80,6 +81,7 @@ class Trial:
         self._group = group
         self._turns = self._tool_calls = 0
         self._unseen: dict[str, tuple[Message, ...]] = {}  # of seats whose turn has not come yet
+        self._monitor = Monitor(self._env.bait)
         self.world_seconds = 0.0
         self.judge_seconds = 0.0
         self.ending: Ending | None = None
@@ -128,6 +130,7 @@ class Trial:
                 await self._env.reset(
                     task, self._stage.host, pack=self._stage.resolved.spec.pack, group=self._group
                 )
+                self._monitor = Monitor(self._env.bait)
                 prompt = Message("user", task.prompt)
                 return {
                     seat: Observation((prompt, *(await self._env.observe(seat)).messages))
@@ -161,7 +164,11 @@ class Trial:
         for seat in self.acting:
             listens = self._env.listens  # else there is nothing to be told between two actions
             told = await self._world(self._env.observe(seat)) if listens else Observation()
-            steps[seat] = Step(Observation(self._unseen.pop(seat, ()) + told.messages, told.fresh))
+            before = self._unseen.pop(seat, ())
+            seen = (
+                told.messages if told.fresh else before + told.messages
+            )  # a new context begins empty
+            steps[seat] = Step(Observation(seen, told.fresh))
         if self.ending is None:
             return steps
         await self.judge()
@@ -170,6 +177,7 @@ class Trial:
     async def _act(self, action: Action, seat: str) -> Observation:
         self._turns += 1
         self._tool_calls += len(action.calls)
+        self._monitor.saw(seat, action)
         if self._tool_calls > self.ticket.public.limits.tool_calls:
             self.ending = "tool_calls"
             return Observation()
@@ -230,10 +238,11 @@ class Trial:
                 return self.verdict
             await self.close()  # nothing of the living world is left when the judge speaks
             judged = await self._stage.judge.grade(self.ticket, self.evidence, self._episode)
-            self.verdict, self.judge_seconds = judged.verdict, judged.seconds
-            self.findings = (*self._env.findings, *judged.findings)
-            if self.blame is None and isinstance(judged.verdict, Score):
-                self.blame = judged.verdict.blame or ("env" if self._env.findings else None)
+            self.verdict, self.judge_seconds = self._monitor.gate(judged.verdict), judged.seconds
+            watched = (*self._env.alerts, *self._monitor.findings)
+            self.findings = (*self._env.findings, *watched, *judged.findings)
+            if self.blame is None and isinstance(self.verdict, Score):
+                self.blame = self.verdict.blame or ("env" if self._env.findings else None)
         return self.verdict
 
     async def _freeze(self) -> FrozenEvidence:
