@@ -1,0 +1,147 @@
+"""An answer is found behind any three disguises; an answer that has to be worked out is no finding."""
+
+import base64
+import gzip
+import importlib.util
+import io
+import itertools
+import json
+import marshal
+import random
+import sqlite3
+import zipfile
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envkit.guards.scan.decode import DECODERS, unfold
+from envkit.guards.scan.needles import look, look_at_tools, needles
+
+GOLD = {"host": "db-eu-west-17", "first_failure": "2024-05-14T03:12:07Z", "count": 48_213}
+VALUE = GOLD["host"].encode()
+
+
+def zipped(data):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("notes/readme.txt", data)
+    return out.getvalue()
+
+
+def in_sqlite(data):
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE cache (key TEXT, value BLOB)")
+    connection.execute("INSERT INTO cache VALUES ('last', ?)", (data,))
+    connection.commit()
+    image = connection.serialize()
+    connection.close()
+    return image
+
+
+def compiled(data):
+    code = compile(f"VALUE = {data!r}", "made.py", "exec")
+    return importlib.util.MAGIC_NUMBER + bytes(12) + marshal.dumps(code)
+
+
+ENCODERS = {
+    "base64": base64.b64encode,
+    "hex": lambda data: data.hex().encode(),
+    "reversed": lambda data: data[::-1],
+    "utf-16": lambda data: data.decode("latin-1").encode("utf-16-le"),
+    "pyc": compiled,
+    "gzip": gzip.compress,
+    "zip": zipped,
+    "sqlite": in_sqlite,
+}
+
+
+TEXTS = {"base64", "hex", "reversed", "utf-16"}  # of text they make text
+CHAINS = [
+    chain
+    for length in (1, 2, 3)
+    for chain in itertools.permutations(ENCODERS, length)
+    if "utf-16" not in chain or TEXTS.issuperset(chain[: chain.index("utf-16")])  # is of text
+]
+
+
+def found(data, gold=GOLD):
+    return list(look("place", data, needles(gold)))
+
+
+def test_every_decoder_has_an_encoder_here():
+    assert set(ENCODERS) == set(DECODERS)
+
+
+@pytest.mark.parametrize("chain", CHAINS, ids="-".join)
+def test_it_is_seen_through_up_to_three_layers(chain):
+    data = VALUE
+    for name in chain:
+        data = ENCODERS[name](data)
+    assert any(VALUE in view.data for view in unfold(data))
+
+
+@pytest.mark.parametrize("name", ["base64", "hex", "reversed", "utf-16", "pyc"])
+def test_behind_a_disguise_it_is_a_leak(name):
+    assert [f.severity for f in found(ENCODERS[name](b"see db-eu-west-17 there"))] == ["high"]
+
+
+LEAKS = {
+    "a file that is the answer": b"db-eu-west-17\n",
+    "a key that says so": b'{"id": 4, "answer": "db-eu-west-17"}',
+    "another": b"expected = 48213\n",
+    "prose that says so": b"# the solution is db-eu-west-17",
+    "in an archive": gzip.compress(b"gold: db-eu-west-17\n"),
+    "the whole gold": json.dumps({"meta": GOLD}).encode(),
+}
+HONEST = {
+    "a log that it is in": b"03:12 db-eu-west-17 kernel: panic\n03:13 db-eu-west-18 fine\n",
+    "a packed log": gzip.compress(b"03:12 db-eu-west-17 kernel: panic\n"),
+    "a row of a table": in_sqlite(b"db-eu-west-17 answered 500"),
+    "another answer": b'{"answer": "db-eu-west-18"}',
+    "a longer name": b"answer: db-eu-west-170\n",
+    "a part of the gold": b'{"host": "db-eu-west-17", "count": 12}',
+    "another word": base64.b64encode(b"see db-eu-west-18 there"),
+}
+
+
+@pytest.mark.parametrize("name", LEAKS)
+def test_what_stands_in_the_open_is_found(name):
+    assert {finding.severity for finding in found(LEAKS[name])} == {"high"}
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_what_has_to_be_worked_out_is_not(name):
+    assert found(HONEST[name]) == []
+
+
+def test_short_and_plain_values_are_no_needles():
+    assert needles({"ok": True, "n": 7, "word": "yes", "line": "------"}) == []
+    assert [needle.text for needle in needles(["order-7781", 12.0625])][:2] == [
+        "order-7781",
+        "12.0625",
+    ]
+
+
+def test_a_schema_must_not_tell():
+    schema = {"function": {"name": "pick", "description": "such as db-eu-west-17"}}
+    assert [f.place for f in look_at_tools([schema], needles(GOLD))] == ["pick"]
+    assert list(look_at_tools([schema], needles({"host": "db-eu-west-1"}))) == []
+
+
+@given(st.binary(max_size=400))
+def test_no_bytes_make_a_decoder_raise(data):
+    for magic in (b"", b"PK\x03\x04", b"\x1f\x8b\x08", b"SQLite format 3\0", compiled(b"")[:16]):
+        if magic[2:4] != b"\r\n":  # marshal is for one's own files: see the decoder
+            list(unfold(magic + data))
+
+
+def test_bombs_are_cut_off():
+    bomb = zlib.compress(bytes(200_000_000), 9)
+    assert max(len(view.data) for view in unfold(bomb)) <= 8 << 20
+
+
+def test_noise_is_quick_and_says_nothing():
+    noise = random.Random(1).randbytes(300_000)
+    assert found(base64.b64encode(noise)) == []
