@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from typing import Any, Literal
 
 from envkit.adapters.terminal.docker import DEFAULT_IMAGE, PULLED_IMAGE
@@ -23,6 +22,14 @@ from envkit.errors import EnvkitError, MissingError
 
 State = Literal["ok", "limited", "missing"]
 
+# By preference: the shell is the browser without its window.
+_CHROMIUMS = (
+    "chromium-headless-shell",
+    "chrome-headless-shell",
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+)
 _SECONDS = 60.0  # for a sandbox to open: an engine may have to wake up
 
 
@@ -75,6 +82,16 @@ def _bubblewrap() -> Iterator[Check]:
         return
     version = _output([bwrap, "--version"])
     yield _tried("bubblewrap", version, "allow unprivileged user namespaces, or run as root")
+    yield _curl()
+
+
+def _curl() -> Check:
+    """What agents reach sites with; a bubblewrap sandbox shows them this machine's /usr."""
+    curl = shutil.which("curl", path="/usr/bin")
+    if curl is None:
+        detail = "for agents that reach sites under bubblewrap"
+        return Check("curl", "missing", detail, "apt install curl")
+    return Check("curl", "ok", " ".join(_output([curl, "--version"]).split()[:2]))
 
 
 def _docker() -> Iterator[Check]:
@@ -121,8 +138,7 @@ def _extras() -> Iterator[Check]:
         ("train", "torch", "training and embedded models"),
     ):
         yield _extra(name, module, what)
-    if importlib.util.find_spec("playwright") is not None:
-        yield _chromium()
+    yield _chromium()
     yield _gpu()
 
 
@@ -133,14 +149,16 @@ def _extra(name: str, module: str, what: str) -> Check:
 
 
 def _chromium() -> Check:
-    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-    found = next(filter(None, map(shutil.which, names)), None)
-    cache = os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or "~/.cache/ms-playwright"
-    own = sorted(Path(cache).expanduser().glob("chromium*"))
-    if found or own:
-        return Check("chromium", "ok", found or str(own[-1]))
-    remedy = "apt install chromium (or playwright install chromium)"
-    return Check("chromium", "missing", "no Chromium was found", remedy)
+    """The system's own, or the one that ENVKIT_CHROMIUM names."""
+    named = os.environ.get("ENVKIT_CHROMIUM")
+    found = next(filter(None, map(shutil.which, (named,) if named else _CHROMIUMS)), None)
+    if found:
+        return Check("chromium", "ok", found)
+    if named:
+        remedy = "name a Chromium, or unset it"
+        return Check("chromium", "missing", f"ENVKIT_CHROMIUM {named} is no program", remedy)
+    remedy = "scripts/setup browser, or apt install chromium-headless-shell (or chromium)"
+    return Check("chromium", "missing", "for browser environments", remedy)
 
 
 def _gpu() -> Check:

@@ -23,7 +23,8 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ACTOR = "envkit.actor"
 """The key of an ASGI scope that says through which adapter a request came, by the adapter's name."""
 
-_CONNECTIONS = 64  # at once; over it they are answered 503
+_CONNECTIONS = 64  # at once; what is over it is dropped
+_SILENCE = 10.0  # seconds that a connection may take for its first request
 _MOST_ALERTS = 16  # of one episode
 _REFUSAL = b"This host cannot be reached from here.\n"
 
@@ -80,15 +81,20 @@ class Door:
 async def open_door(sites: Sequence[Site], actor: str) -> AsyncGenerator[Door]:
     """Listen on a free loopback port until the episode ends. Raises MissingError without uvicorn."""
     door = Door(sites, actor)
-    server = await asyncio.get_running_loop().create_server(_protocols(door), "127.0.0.1", 0)
+    opened: set[asyncio.BaseTransport] = set()
+    server = await asyncio.get_running_loop().create_server(
+        _protocols(door, opened), "127.0.0.1", 0
+    )
     door.port = server.sockets[0].getsockname()[1]
     try:
         yield door
     finally:
         server.close()
+        for transport in opened:  # kept-alive ones would outlive the episode
+            transport.close()
 
 
-def _protocols(door: Door) -> Callable[[], asyncio.Protocol]:
+def _protocols(door: Door, opened: set[asyncio.BaseTransport]) -> Callable[[], asyncio.Protocol]:
     try:
         from uvicorn import Config
         from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -97,11 +103,32 @@ def _protocols(door: Door) -> Callable[[], asyncio.Protocol]:
         raise MissingError("a site needs uvicorn: pip install 'envkit[api]'") from error
     config = Config(
         door, lifespan="off", ws="none", access_log=False, log_config=None, proxy_headers=False,
-        server_header=False, date_header=False, limit_concurrency=_CONNECTIONS, interface="asgi3",
+        server_header=False, date_header=False, interface="asgi3",
     )  # fmt: skip
     config.load()
     state = ServerState()
-    return lambda: H11Protocol(config=config, server_state=state, app_state={})
+
+    class Connection(H11Protocol):
+        """One connection. It is dropped where it asks for nothing, and over the most that there may be."""
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            opened.add(transport)
+            self._silent = self.loop.call_later(_SILENCE, transport.abort)
+            super().connection_made(transport)
+            if len(opened) > _CONNECTIONS:
+                transport.abort()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self.cycle is not None:  # a whole head has come
+                self._silent.cancel()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            opened.discard(self.transport)
+            self._silent.cancel()
+            super().connection_lost(exc)
+
+    return lambda: Connection(config=config, server_state=state, app_state={})
 
 
 def _host(origin: str) -> str:

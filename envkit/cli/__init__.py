@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from envkit.cli.attack import attack
 from envkit.cli.bench import bench
 from envkit.cli.doctor import doctor
 from envkit.cli.new import new
@@ -59,6 +60,7 @@ app.command("list")(list_environments)
 app.command()(new)
 app.command()(validate)
 app.command()(rollout)
+app.command()(attack)
 app.command()(doctor)
 app.command()(bench)
 

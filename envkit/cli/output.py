@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
@@ -69,6 +69,20 @@ def document(value: Mapping[str, Any] | Sequence[Any]) -> None:
 def say(text: str) -> None:
     """A line for people on stderr: news, warnings, errors."""
     sys.stderr.write(escaped(text) + "\n")
+
+
+@contextlib.contextmanager
+def counting(what: str) -> Iterator[Callable[[object], None]]:
+    """While people wait, a line on stderr that counts what is done; `tell` it of each."""
+    done = 0
+    with console(stderr=True).status(what) as status:
+
+        def tell(_: object) -> None:
+            nonlocal done
+            done += 1
+            status.update(f"{what}: {done} done")
+
+        yield tell
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> Table:

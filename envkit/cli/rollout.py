@@ -25,7 +25,7 @@ def rollout(  # noqa: PLR0913 - the flags of the contract, each an argument to t
     policy: Annotated[
         str | None,
         typer.Option(
-            help="oracle, noop, random, near-misses, script:FILE or openai:MODEL (default: oracle)."
+            help="oracle, noop, random, near-misses, script:FILE, openai:MODEL or hf:PATH (default: oracle)."
         ),
     ] = None,
     tasks: Annotated[

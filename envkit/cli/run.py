@@ -58,7 +58,7 @@ def carry_out(order: Order) -> int:
 
 def _play(order: Order) -> int:
     config = _settled(order)
-    source = policy_source(config.policy, **config.policy_options())
+    source = _source(config)
     if order.task is not None:
         first = asyncio.run(_find(config, order.task))
         config = config.model_copy(update={"first": first, "tasks": 1})
@@ -78,6 +78,16 @@ def _play(order: Order) -> int:
         raise
     _report(config, summary, out, order, tally)
     return int(tally.fell_short)
+
+
+def _source(config: RunConfig) -> PolicySource:
+    """Who plays. A model in this process is the trainer's to open: rollouts know of no model."""
+    head, _, folder = config.policy.partition(":")
+    if head == "hf" and folder:
+        from envkit.train.local import LocalModel
+
+        return LocalModel(config.policy, folder, **config.policy_options())
+    return policy_source(config.policy, **config.policy_options())
 
 
 def _settled(order: Order) -> RunConfig:

@@ -14,7 +14,10 @@ from pydantic import Field, ValidationError
 from envkit.data.task import Frozen
 from envkit.errors import UsageError
 
-OPENAI = ("base_url", "temperature", "max_tokens", "price")
+OPTIONS = {
+    "openai": ("base_url", "temperature", "max_tokens", "price"),
+    "hf": ("temperature", "max_tokens"),
+}
 
 
 class RunConfig(Frozen):
@@ -38,14 +41,16 @@ class RunConfig(Frozen):
 
     def policy_options(self) -> dict[str, Any]:
         """What the policy is told. Raises UsageError where it takes no such option."""
-        given = {name: getattr(self, name) for name in OPENAI if getattr(self, name) is not None}
-        if not self.policy.startswith("openai:"):
-            if given:
-                raise UsageError(f"--{_flag(next(iter(given)))} is for --policy openai:MODEL")
-            return {}
+        options = OPTIONS["openai"]
+        given = {name: getattr(self, name) for name in options if getattr(self, name) is not None}
+        kind = self.policy.partition(":")[0]
+        for name in given:
+            if name not in OPTIONS.get(kind, ()):
+                takers = (f"{taker}:..." for taker, names in OPTIONS.items() if name in names)
+                raise UsageError(f"--{_flag(name)} is for --policy {' or '.join(takers)}")
         if "price" in given:
             given["prices"] = _prices(given.pop("price"))
-        if self.seed is not None:
+        if self.seed is not None and kind == "openai":  # `hf:` draws from the run's own seed
             given["seed"] = self.seed
         return given
 

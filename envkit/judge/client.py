@@ -13,6 +13,7 @@ from envkit.data.message import Action, Observation
 from envkit.data.score import Check, Finding, Invalid, Reason, Score, Verdict
 from envkit.data.spec import EnvSpec
 from envkit.data.task import PublicTask
+from envkit.env import SEAT
 from envkit.errors import FrameError, JudgeError, TaskError, UsageError
 from envkit.host import Backend
 from envkit.judge.channel import Channel, Message
@@ -67,7 +68,9 @@ class PlayedScript:
         self._over = False
 
     async def next(self, observation: Observation | None) -> Action:
-        """The next action; at the script's end, its answer as the last one. Raises ScriptFailed."""
+        """The next action; at the script's end its answer, then nothing more. Raises ScriptFailed."""
+        if self._over:  # where a world goes on without it: the other seats have something to do
+            return Action()
         shown = None if observation is None else _shown(observation)
         reply = await self._judge.ask("next", script=self._handle, observation=shown)
         if "action" in reply:
@@ -150,9 +153,13 @@ class Judge:
         reply = await self.ask("names", split=split, index=index)
         return tuple(reply["names"])
 
-    async def script(self, ticket: Ticket, name: str | None = None) -> PlayedScript:
-        """Start the oracle, or the near-miss of this name."""
-        reply = await self.ask("script", split=ticket.split, index=ticket.index, name=name)
+    async def script(
+        self, ticket: Ticket, name: str | None = None, seat: str = SEAT
+    ) -> PlayedScript:
+        """Start the oracle, or the near-miss of this name, for one seat."""
+        reply = await self.ask(
+            "script", split=ticket.split, index=ticket.index, name=name, seat=seat
+        )
         return PlayedScript(self, reply["script"])
 
     async def grade(self, ticket: Ticket, evidence: str, episode: str) -> Judged:

@@ -29,6 +29,7 @@ from envkit.data.probe import Probe, Reply
 from envkit.data.score import Score
 from envkit.data.strict import scrub
 from envkit.data.task import PublicTask, Task
+from envkit.env import SEAT
 from envkit.errors import FrameError, TaskError, UsageError
 from envkit.judge import channel
 from envkit.judge.harden import harden
@@ -78,7 +79,7 @@ class Worker:
         """The names of a task's near-misses."""
         task = self._task(split, index).task.model_copy(deep=True)
         with self._author("near_misses", f"{split}/{index}"):
-            return {"names": list(self._env.near_misses(task))}
+            return {"names": list(for_seat(self._env.near_misses, task, SEAT))}
 
     def _task(self, split: str, index: int) -> _Made:
         place = (split, index)
@@ -143,13 +144,14 @@ class Worker:
 
     # ---- scripts ----
 
-    def script(self, split: str, index: int, name: str | None) -> dict[str, Any]:
-        """Start the oracle (no name) or a near-miss."""
+    def script(self, split: str, index: int, name: str | None, seat: str = SEAT) -> dict[str, Any]:
+        """Start the oracle (no name) or a near-miss, for one seat."""
         task = self._task(split, index).task.model_copy(deep=True)
         with self._author(name or "solve", f"{split}/{index}"):
-            script: Any = (
-                self._env.solve(task) if name is None else self._env.near_misses(task)[name]
-            )
+            if name is None:
+                script: Any = for_seat(self._env.solve, task, seat)
+            else:
+                script = for_seat(self._env.near_misses, task, seat)[name]
         if not inspect.isgenerator(script):
             raise AuthorError(f"{name or 'solve'} is no generator: it must `yield` its actions")
         handle = secrets.token_hex(8)
@@ -276,6 +278,12 @@ def _send(generator: Generator[Any, Any, Any], value: object) -> Any:
         return generator.send(value)
     except StopIteration as end:
         raise _Ended(end.value) from None
+
+
+def for_seat(write: Callable[..., Any], task: object, seat: str) -> Any:
+    """What an author writes for a task; told whose part to play where it has a parameter `seat`."""
+    asks = "seat" in inspect.signature(write).parameters
+    return write(task, seat=seat) if asks else write(task)
 
 
 def _observation(data: Mapping[str, Any]) -> Observation:

@@ -17,6 +17,7 @@ from envkit.data.task import PublicTask
 from envkit.data.tool import Tool
 from envkit.errors import EnvkitError, UsageError
 from envkit.judge.client import Judge, PlayedScript, Ticket
+from envkit.judge.worker import for_seat
 
 
 class PolicyFailed(EnvkitError):
@@ -141,7 +142,7 @@ class Oracle(_Source):
 
     async def open(self, casting: Casting) -> Policy:
         """Start the script in the judge."""
-        return Scripted(await casting.judge.script(casting.ticket))
+        return Scripted(await casting.judge.script(casting.ticket, seat=casting.seat))
 
 
 class NearMisses(_Source):
@@ -153,7 +154,8 @@ class NearMisses(_Source):
 
     async def open(self, casting: Casting) -> Policy:
         """Start the script in the judge."""
-        return Scripted(await casting.judge.script(casting.ticket, casting.variant))
+        script = await casting.judge.script(casting.ticket, casting.variant, casting.seat)
+        return Scripted(script)
 
 
 class Noop(_Source):
@@ -216,6 +218,8 @@ def _random_value(rng: Random, schema: Mapping[str, Any]) -> Any:
 class ScriptFile(_Source):
     """`script:FILE.py` plays the generator `play(task)` of a file; it gets the public task, nothing else.
 
+    `play(task, seat)` is told whose part to play, too.
+
     Raises UsageError, with file and line, for whatever is wrong in the file.
     """
 
@@ -226,7 +230,7 @@ class ScriptFile(_Source):
 
     async def open(self, casting: Casting) -> Policy:
         """Start the generator."""
-        script = self._begin(casting.ticket.public)
+        script = self._begin(casting.ticket.public, casting.seat)
         over = started = False
 
         def act(observation: Observation) -> Action:
@@ -249,10 +253,10 @@ class ScriptFile(_Source):
 
         return Local(act)
 
-    def _begin(self, task: PublicTask) -> Any:
+    def _begin(self, task: PublicTask, seat: str) -> Any:
         """The generator; what it yields is anything until it is looked at."""
         with _in_script(self._path):
-            script = self._play(task)
+            script = for_seat(self._play, task, seat)
         if not inspect.isgenerator(script):
             raise UsageError(f"script:{self._path}: `play` is no generator: it must `yield`")
         return script
@@ -272,7 +276,7 @@ def _in_script(path: Path) -> Iterator[None]:
         raise UsageError(f"{place}: {type(error).__name__}: {error}") from error
 
 
-def _load_play(path: Path) -> Callable[[PublicTask], Script]:
+def _load_play(path: Path) -> Callable[..., Script]:
     if not path.is_file():
         raise UsageError(f"script:{path}: no such file")
     location = importlib.util.spec_from_file_location("envkit_script", path)
@@ -281,7 +285,7 @@ def _load_play(path: Path) -> Callable[[PublicTask], Script]:
     module = importlib.util.module_from_spec(location)
     with _in_script(path):
         location.loader.exec_module(module)
-    play: Callable[[PublicTask], Script] | None = getattr(module, "play", None)
+    play: Callable[..., Script] | None = getattr(module, "play", None)
     if not callable(play):
         raise UsageError(f"script:{path}: it must define `def play(task)`, a generator of actions")
     return play
@@ -302,5 +306,6 @@ def policy_source(name: str, **options: Any) -> PolicySource:
 
         return OpenAIChat(name, rest, **options)
     raise UsageError(
-        f"no policy is called {name!r}; there are oracle, noop, random, near-misses, script:FILE, openai:MODEL"
+        f"no policy is called {name!r}; there are oracle, noop, random, near-misses, script:FILE, openai:MODEL,"
+        " hf:PATH"
     )

@@ -506,6 +506,9 @@ async def test_a_sandbox_that_is_gone_leaves_nothing(agent: Agent) -> None:
 
 async def test_a_machine_that_goes_before_the_agent_acts_is_not_the_agents_doing() -> None:
     class Gone:
+        async def equip(self, *_: Any, **__: Any) -> None:
+            pass
+
         async def write(self, *_: Any, **__: Any) -> None:
             raise SandboxLost("the container ended")
 

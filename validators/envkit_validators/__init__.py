@@ -11,6 +11,7 @@ from envkit_validators.files import Sha256, tree_equal
 from envkit_validators.near import Near
 from envkit_validators.schema import matches_schema
 from envkit_validators.sequences import lines, list_equal, set_equal
+from envkit_validators.state import allow, expect, forbid, state
 from envkit_validators.subjects import Slot, prints, returns, round_trip
 from envkit_validators.tables import table_equal
 from envkit_validators.text import matches, similar
@@ -21,8 +22,11 @@ __all__ = [
     "Sha256",
     "Slot",
     "all_of",
+    "allow",
     "any_of",
     "exact",
+    "expect",
+    "forbid",
     "gate",
     "lines",
     "list_equal",
@@ -35,6 +39,7 @@ __all__ = [
     "round_trip",
     "set_equal",
     "similar",
+    "state",
     "table_equal",
     "tree_equal",
     "weighted",

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Build the sandbox image `envkit/base:bookworm` from Debian packages, without a container registry.
-# Needs root, debootstrap and a Docker engine. Does nothing when the image is there; the unpacked
-# tree is cached, so a fresh engine costs seconds. `envkit doctor --build-image` runs it.
+# Needs root, debootstrap and a Docker engine. Does nothing when the image of this recipe is there;
+# the unpacked tree is cached, so a fresh engine costs seconds. `envkit doctor --build-image` runs it.
 set -euo pipefail
 
 suite=bookworm
@@ -10,10 +10,11 @@ packages=python3,git,procps,less,patch,curl,ca-certificates
 
 say() { printf 'base image: %s\n' "$*" >&2; }
 
-! docker image inspect "$image" >/dev/null 2>&1 || exit 0
+recipe=$(cksum <"$0" | cut -d' ' -f1) # another recipe, another tarball and another image
+built=$(docker image inspect -f '{{index .Config.Labels "envkit.recipe"}}' "$image" 2>/dev/null) || built=
+[ "$built" != "$recipe" ] || exit 0
 
 cache=${XDG_CACHE_HOME:-~/.cache}/envkit
-recipe=$(cksum <"$0" | cut -d' ' -f1) # another recipe, another tarball
 tarball=$cache/base-$suite-$recipe.tar.gz
 
 build() {
@@ -43,4 +44,6 @@ build() {
 mkdir -p "$cache"
 [ -e "$tarball" ] || build
 say "importing $image"
-docker import --change 'ENV LANG=C.UTF-8' --change 'CMD ["/bin/bash"]' "$tarball" "$image" >/dev/null
+# The name moves only now: until here whoever runs the older image keeps doing so.
+docker import --change 'ENV LANG=C.UTF-8' --change 'CMD ["/bin/bash"]' \
+    --change "LABEL envkit.recipe=$recipe" "$tarball" "$image" >/dev/null

@@ -29,6 +29,7 @@ _T = TypeVar("_T")
 class _Asked:
     answer: asyncio.Future[tuple[Header, bytes]]
     most: int
+    over: bool = False  # with its lease: whoever asked has been told
 
 
 class Channel(asyncio.Protocol):
@@ -55,9 +56,15 @@ class Channel(asyncio.Protocol):
         return await self._in_time(self._expect_hello(), seconds, "no hello")
 
     async def ask(
-        self, do: str, fields: Mapping[str, Any], body: bytes = b"", *, most: int, seconds: float
+        self,
+        do: str,
+        fields: Mapping[str, Any],
+        body: bytes = b"",
+        *,
+        most: int,
+        seconds: float | None,
     ) -> tuple[Header, bytes]:
-        """Send a request and wait for its answer, of at most `most` bytes, for `seconds`.
+        """Send a request and wait for its answer, of at most `most` bytes, for `seconds` (None: ever).
 
         Raises FileProblem where the supervisor says why it cannot, SandboxLost where it is gone,
         breaks the rules or does not answer. Cancelled, the request is cancelled inside, too.
@@ -79,6 +86,7 @@ class Channel(asyncio.Protocol):
     async def reset(self, seconds: float) -> Header:
         """Ask for a new room; the hello of its supervisor. Raises SandboxLost."""
         for asked in self._asked.values():  # their answers may still be under way
+            asked.over = True
             if not asked.answer.done():
                 asked.answer.set_exception(SandboxLost("the lease is over"))
         self._count += 1
@@ -111,7 +119,9 @@ class Channel(asyncio.Protocol):
         self._hello = asyncio.get_running_loop().create_future()
         return self._hello
 
-    async def _in_time(self, future: asyncio.Future[_T], seconds: float, what: str) -> _T:
+    async def _in_time(self, future: asyncio.Future[_T], seconds: float | None, what: str) -> _T:
+        if seconds is None:
+            return await future
         late = f"{what} in {seconds:g} s"
         timer = asyncio.get_running_loop().call_later(seconds, self.fail, late)
         try:
@@ -122,8 +132,8 @@ class Channel(asyncio.Protocol):
     def _cancel(self, number: int) -> None:
         """Nobody waits for this answer any more: stop the work, take the answer and drop it."""
         asked = self._asked.get(number)
-        if asked is None or self.lost is not None:
-            return
+        if asked is None or asked.over or self.lost is not None:
+            return  # a request after the reset would be the next lease's
         self._count += 1
         asked.answer = self._ignored()
         self._asked[self._count] = _Asked(self._ignored(), 0)
@@ -202,10 +212,12 @@ class Channel(asyncio.Protocol):
                 self._hello.set_result(header["hello"])
         else:
             number = header.get("id")
-            asked = self._asked.pop(number, None) if type(number) is int else None
-            if asked is None:
+            asked = self._asked.get(number) if type(number) is int else None
+            if type(number) is not int or asked is None:
                 self.fail("an answer to nothing that was asked")
-            elif len(body) > asked.most:
+            elif len(body) > asked.most:  # still among the asked, who all learn of it
                 self.fail("an answer longer than what was asked for")
-            elif not asked.answer.done():
-                asked.answer.set_result((header, body))
+            else:
+                del self._asked[number]
+                if not asked.answer.done():
+                    asked.answer.set_result((header, body))

@@ -9,7 +9,8 @@ from typing import Any, Literal, TypeVar
 from envkit.errors import EngineLost, SandboxLost
 
 from .channel import Channel, Header
-from .sandbox import WORKSPACE, Completed, Exported, FileProblem, FreezeCaps, JobState
+from .link import Link
+from .sandbox import PROXY_PORT, WORKSPACE, Completed, Exported, FileProblem, FreezeCaps, JobState
 
 _GRACE = 15.0  # seconds the host waits beyond a deadline that the supervisor keeps
 _WRITE_CHUNK = 1 << 20
@@ -43,11 +44,14 @@ class Machine:
         self._engine_lost = engine_lost
         self._engine_looked_at: asyncio.Future[bool] | None = None
         self._shell = asyncio.Lock()
+        self._link: Link | None = None
         self._over = False
 
     def end(self) -> None:
-        """The lease is over: every further call raises SandboxLost."""
+        """The lease is over: every further call raises SandboxLost, and no connection is left."""
         self._over = True
+        if self._link is not None:
+            self._link.close()
 
     async def _ask(
         self,
@@ -56,7 +60,7 @@ class Machine:
         *,
         read: Callable[[Header, bytes], _T],
         most: int = 0,
-        seconds: float = 2 * _GRACE,
+        seconds: float | None = 2 * _GRACE,
         **fields: Any,
     ) -> _T:
         """Ask and `read` the answer. Raises EngineLost or SandboxLost, and then always again."""
@@ -79,6 +83,15 @@ class Machine:
         if self._engine_looked_at is None:
             self._engine_looked_at = asyncio.ensure_future(self._engine_lost())
         return await asyncio.shield(self._engine_looked_at)
+
+    # --- before the agent comes -------------------------------------------------------------------
+
+    async def equip(self, env: Mapping[str, str], *, door: int | None = None) -> None:
+        """Set variables of everything that will run; lead PROXY_PORT inside to a door of this host."""
+        port = 0 if door is None else PROXY_PORT
+        await self._ask("equip", env=dict(env), port=port, read=_nothing)
+        if door is not None:
+            self._link = Link(self._ask, door)
 
     # --- files ----------------------------------------------------------------------------------
 

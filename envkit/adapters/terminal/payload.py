@@ -11,7 +11,7 @@ import struct
 from importlib import resources
 from typing import Any
 
-_MODULES = ("walls", "loop", "process", "files", "export", "shell", "programs", "supervisor")
+_MODULES = "walls loop process files export shell programs link supervisor".split()
 
 BOOTSTRAP = """\
 import os

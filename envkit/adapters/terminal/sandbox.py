@@ -14,6 +14,9 @@ from typing import Literal, Protocol
 WORKSPACE = "/workspace"
 """Where the agent starts: its home and working directory, a sized tmpfs made anew for each lease."""
 
+PROXY_PORT = 3128
+"""Where a sandbox's own loopback leads to a door of the host, in a lease that was given one."""
+
 
 @dataclass(frozen=True, slots=True)
 class SandboxSpec:
@@ -87,6 +90,13 @@ class Sandbox(Protocol):
     """
 
     backend: Literal["docker", "bubblewrap"]
+
+    async def equip(self, env: Mapping[str, str], *, door: int | None = None) -> None:
+        """Set variables of everything that will run; lead PROXY_PORT inside to a door of this host.
+
+        Before anything runs. A `door` is a loopback port: whoever connects to 127.0.0.1:PROXY_PORT in the
+        sandbox talks to it byte by byte, 32 connections at once, until the freeze or the end of the lease.
+        """
 
     async def write(self, files: Mapping[str, bytes], *, executable: Sequence[str] = ()) -> None:
         """Create or replace files (owned by the agent), with parents. Raises FileProblem."""

@@ -25,7 +25,9 @@ from envkit.adapters.terminal.text import (
     report,
 )
 from envkit.data.evidence import FrozenItem
+from envkit.data.score import Finding
 from envkit.data.tool import tool
+from envkit.door import Door
 from envkit.errors import EngineLost, SandboxLost
 from envkit.toolbox import ToolRefusal
 
@@ -48,13 +50,26 @@ Columns = Annotated[int, Field(ge=20, le=200)]
 class TerminalSession:
     """A persistent bash, a text editor, background jobs and PTY programs in one sandbox."""
 
-    def __init__(self, sandbox: Sandbox, prelude: str = "", *, output: int = 12_000) -> None:
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        prelude: str = "",
+        *,
+        output: int = 12_000,
+        door: Door | None = None,
+    ) -> None:
         self._sandbox = sandbox
+        self._door = door
         self._output = output  # bytes that one call shows, head and tail
         self._prelude = prelude  # bash source that sets the seed's environment and directory
         self._files = Files(sandbox)
         self._jobs: set[int] = set()
         self._screens: dict[int, TerminalScreen] = {}
+
+    @property
+    def alerts(self) -> tuple[Finding, ...]:
+        """The hosts that the agent asked for and was refused."""
+        return self._door.alerts if self._door is not None else ()
 
     # ---- the shell ----
 
@@ -268,8 +283,6 @@ class TerminalSession:
     async def surfaces(self) -> Mapping[str, bytes]:
         """The workspace's files as the agent could read them now, and its environment; bounded."""
         return await visible(self._sandbox)
-
-    # ---- on the way to the sandbox ----
 
     async def _start(self, command: str, pty: tuple[int, int] | None) -> int:
         source = plain(command, "command")

@@ -8,7 +8,7 @@
                 yield pool
 
 It needs pytest-asyncio; one pool serves the class, so that slots are reused as in a run. Programs
-inside are bash, coreutils and python3.
+inside are bash, coreutils, python3 and curl.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from .limits import Limits
 from .programs import Programs
 from .reset import Reset
 from .shell import Shell
+from .sites import Sites
 
 __all__ = ["SandboxConformance"]
 
 
 @pytest.mark.asyncio(loop_scope="class")
-class SandboxConformance(Programs, Shell, Files, Freeze, Limits, Escapes, Reset):
+class SandboxConformance(Programs, Shell, Files, Freeze, Limits, Escapes, Sites, Reset):
     """Inherit, give a `pool` fixture, and every `test_*` runs against it."""
 
     @pytest_asyncio.fixture(scope="class", loop_scope="class")

@@ -19,12 +19,7 @@ for top, folders, _ in os.walk("/"):
     except OSError: pass
 """
 
-
-class Escapes:
-    """What an agent must not be able to do."""
-
-    async def test_abuse_of_process_one(self, box: Sandbox) -> None:
-        attack = """
+ABUSE_OF_PROCESS_ONE = """
 import ctypes, os, signal, resource
 libc = ctypes.CDLL(None, use_errno=True)
 broken = []
@@ -50,7 +45,14 @@ for number in range(1, 65):
     except OSError: pass
 print(broken)
 """
-        assert await run_python(box, attack) == "[]"
+"""Tries all that one process can do to another; prints what succeeded."""
+
+
+class Escapes:
+    """What an agent must not be able to do."""
+
+    async def test_abuse_of_process_one(self, box: Sandbox) -> None:
+        assert await run_python(box, ABUSE_OF_PROCESS_ONE) == "[]"
         await alive(box)
 
     async def test_walls_no_privilege(self, box: Sandbox) -> None:

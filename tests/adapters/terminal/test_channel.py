@@ -86,6 +86,16 @@ async def test_a_broken_rule_ends_the_channel(said):
         await channel.ask("read", {}, most=1, seconds=1)
 
 
+async def test_an_answer_to_one_as_long_as_another_may_be_fails_both():
+    channel, wire = connect()
+    small, large = await asking(channel), await asking(channel, most=100)
+    channel.data_received(frame({"id": 1}, b"longer than asked"))
+    assert wire.aborted
+    for task in (small, large):
+        with pytest.raises(SandboxLost):
+            await asyncio.wait_for(task, 1)
+
+
 async def test_silence_ends_the_channel():
     channel, wire = connect()
     with pytest.raises(SandboxLost, match=r"no answer to 'read' in 0\.01 s"):

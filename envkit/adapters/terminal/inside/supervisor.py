@@ -14,6 +14,7 @@ import struct
 from typing import Any, Callable, NoReturn
 
 from . import export, files
+from .link import Link
 from .loop import CHUNK, Drain, Loop, Output
 from .process import Agent, Program, become, complain, kill, kill_all
 from .programs import MOST_JOBS, Budget, Job, Jobs, OneShot, Past
@@ -22,7 +23,7 @@ from .shell import Shell
 RESET = 75  # the exit status that asks the keeper for a new room
 _MOST_FRAME = 64 << 20
 _FILE_SECONDS = 20.0
-_PARKED = 200  # above every descriptor in use
+_PARKED = 400  # above every descriptor in use
 
 
 class Problem(Exception):
@@ -39,7 +40,8 @@ class Supervisor:
         self._jobs = Jobs()
         self._cancels: dict[int, Callable[[], None]] = {}
         self._shell = Shell(self._loop, agent)
-        self._frozen = False
+        self._link = Link(self._loop, self._say)
+        self._begun, self._frozen = False, False
 
     def serve(self, hello: dict[str, Any]) -> None:
         """Say hello, then answer for ever."""
@@ -84,11 +86,26 @@ class Supervisor:
         try:
             if self._frozen and name not in ("freeze", "reset"):
                 raise Problem("the sandbox is frozen")
+            self._begun |= name in ("run", "shell", "start")
             _ACTIONS[name](self, number, ask, body)
         except Problem as problem:
             self._say({"id": number, "problem": str(problem)})
         except OSError as problem:  # no process, no descriptor, no memory left: the agent's doing
             self._say({"id": number, "problem": f"cannot start: {problem.strerror}"})
+
+    # --- before the agent comes, and its way out ---------------------------------------------------
+
+    def _equip(self, number: int, ask: dict[str, Any], body: bytes) -> None:
+        """Variables of everything that will run, and the port that leads to the host, if any."""
+        if self._begun:
+            complain("equipped after the agent came")
+        self._agent.environment.update(ask["env"])
+        if ask["port"]:
+            self._link.open(ask["port"])
+        self._say({"id": number})
+
+    def _carry(self, number: int, ask: dict[str, Any], body: bytes) -> None:
+        self._link.do(number, ask, body)
 
     # --- programs -------------------------------------------------------------------------------
 
@@ -239,6 +256,11 @@ def _serve_files(agent: Agent, says: int, ask: dict[str, Any], body: bytes) -> N
 
 _Action = Callable[[Supervisor, int, "dict[str, Any]", bytes], None]
 _ACTIONS: dict[str, _Action] = {
+    "equip": Supervisor._equip,
+    "accept": Supervisor._carry,
+    "pull": Supervisor._carry,
+    "push": Supervisor._carry,
+    "hang_up": Supervisor._carry,
     "run": Supervisor._run,
     "shell": Supervisor._command,
     "restart": Supervisor._restart,

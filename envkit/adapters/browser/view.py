@@ -1,0 +1,96 @@
+"""What an agent sees: the head of an observation, an outline under a budget, and later only what has changed."""
+
+from __future__ import annotations
+
+from envkit.adapters.browser import outline
+from envkit.adapters.browser.drive import Drive
+from envkit.adapters.browser.outline import Node, Refs
+from envkit.adapters.browser.tab import Tab
+from envkit.toolbox import ToolRefusal
+
+OUTLINE_SECONDS = 8.0
+_DRAWN = "!!document.body"
+_MOST_SHOWN = 1 << 22  # characters of what was shown that are kept for the guards
+
+
+class View:
+    """One episode's view of its tabs."""
+
+    def __init__(self, drive: Drive, budget: int) -> None:
+        self.refs = Refs()
+        self.shown: list[str] = []
+        self._room = _MOST_SHOWN
+        self._drive = drive
+        self._tabs = drive.tabs
+        self._budget = budget
+        self._seen: tuple[str, list[Node]] = ("", [])  # what changes are told against
+
+    async def observe(self) -> str:
+        """The tab in front: its outline, or what of it has changed since the last one."""
+        tab = await self._drive.tab()
+        roots, problem = await self._outline(tab)
+        header = await self.header(tab)
+        (document, before), self._seen = self._seen, (tab.key, roots)
+        if problem:
+            return self.show(f"{header}\n{problem}")
+        part = outline.changed(before, roots) if document == tab.key else None
+        if part is None:
+            body = outline.page(outline.lines(roots), 0, self._budget)
+        elif len(part) == 1:
+            body = "Nothing has changed."
+        else:
+            body = "Changes (read() shows all):\n" + outline.page(part, 0, self._budget)
+        return self.show(f"{header}\n{body}")
+
+    async def read(self, offset: int, ref: str | None) -> str:
+        """The outline of a tab or an element from a line on. Raises ToolRefusal for a stale reference."""
+        tab = await self._drive.tab()
+        roots, problem = await self._outline(tab)
+        if ref is None:
+            self._seen = (tab.key, roots)
+        else:
+            roots = [node for node in outline.walk(roots) if node.ref == ref]
+            if not roots:
+                raise ToolRefusal(self.refs.missing(ref))
+        body = problem or outline.page(outline.lines(roots), offset, self._budget)
+        return self.show(f"{await self.header(tab)}\n{body}")
+
+    async def find(self, text: str) -> str:
+        """Where a text is on the page."""
+        roots, problem = await self._outline(await self._drive.tab())
+        found = outline.matches(roots, text)
+        return self.show(problem or "\n".join(found) or f"{text!r} is not on this page.")
+
+    async def header(self, tab: Tab) -> str:
+        """Address, title, tabs, and what was noticed since the last time."""
+        _, title = await self._drive.guarded(tab.page.title(), 2)
+        made = [f"URL: {tab.page.url[:500]}", f"Title: {' '.join((title or '').split())[:200]}"]
+        if len(self._tabs.open) > 1 and tab in self._tabs.open:
+            made.append(f"Tab: {self._tabs.open.index(tab)} of {len(self._tabs.open)}")
+        made += [f"Note: {' '.join(note.split())}" for note in self._tabs.take_notes()]
+        return "\n".join(made)
+
+    def show(self, text: str) -> str:
+        """Keep what is shown, for the guards."""
+        self._room -= len(text)
+        if self._room > 0:
+            self.shown.append(text)
+        return text
+
+    async def _outline(self, tab: Tab) -> tuple[list[Node], str]:
+        """The outline of a tab now, or why there is none."""
+        if self._tabs.strays(tab):
+            return (
+                [],
+                "Nothing of this tab may be shown: it holds something from outside the sites.",
+            )
+        _, drawn = await self._drive.guarded(tab.evaluate(_DRAWN), OUTLINE_SECONDS)
+        if drawn is False:  # Playwright would wait for it
+            return [], "The page is empty."
+        shot = tab.page.aria_snapshot(mode="ai", timeout=OUTLINE_SECONDS * 1000)
+        _, snapshot = await self._drive.guarded(shot, OUTLINE_SECONDS)
+        if snapshot is None or self._tabs.strays(tab):
+            return [], "There is no outline of this page."
+        roots = outline.parse(snapshot)
+        self.refs.name(roots, tab.key)
+        return roots, "" if roots else "The page is empty."

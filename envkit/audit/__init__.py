@@ -1,0 +1,1 @@
+"""The audit: proof, without a model, that a reward can't be had without doing the task."""

@@ -1,0 +1,132 @@
+"""`attack`: play the whole battery against one environment, and tell what scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from envkit.audit.battery import Attack, Target, attacks
+from envkit.data.message import Action, Observation
+from envkit.data.tool import Tool
+from envkit.env import Env
+from envkit.judge.client import Judge
+from envkit.registry import resolve
+from envkit.rollout.policy import Casting, Local, Policy, PolicyStopped
+from envkit.rollout.record import Episode
+from envkit.rollout.runner import Runner, RunSettings
+
+FLOOR = 0.0
+TASKS = 2  # that each attack is tried on
+
+
+@dataclass(frozen=True, slots=True)
+class Attacked:
+    """What one attack came to. `reward` is its best; None where it does not apply or was never valid."""
+
+    attack: Attack
+    applies: bool
+    reward: float | None = None
+    findings: tuple[str, ...] = ()  # rules that spoke up while it was played
+
+    @property
+    def scored(self) -> bool:
+        """Whether it got more than doing nothing may get."""
+        return self.reward is not None and self.reward > FLOOR
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry of `attack --json`."""
+        stopped = "" if self.scored or not self.applies else self.attack.stopped_by
+        return {
+            "name": self.attack.name, "family": self.attack.family, "applies": self.applies,
+            "reward": self.reward, "stopped_by": stopped, "findings": list(self.findings),
+        }  # fmt: skip
+
+
+@dataclass(slots=True)
+class Battery:
+    """A `PolicySource` that plays every attack on every task; its variants are the attacks' names."""
+
+    env: type[Env[Any]]
+    name: str = "attacks"
+    only: Collection[str] = ()
+    _playable: dict[str, Attack] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Choose the attacks that have the tools they need."""
+        target = Target("", offered(self.env))
+        wanted = (one for one in attacks() if not self.only or one.name in self.only)
+        self._playable = {one.name: one for one in wanted if one.applies(target)}
+
+    @property
+    def playable(self) -> Mapping[str, Attack]:
+        """The attacks that apply, by name."""
+        return self._playable
+
+    def describe(self) -> Mapping[str, Any]:
+        """What the record keeps."""
+        return {"name": self.name, "attacks": list(self._playable)}
+
+    async def variants(self, judge: Judge, split: str, index: int) -> tuple[str | None, ...]:
+        """An episode for each attack."""
+        return tuple(self._playable)
+
+    async def open(self, casting: Casting) -> Policy:
+        """Begin one attack."""
+        attack = self._playable[casting.variant or ""]
+        script = attack.play(Target(casting.ticket.public.prompt, casting.tools))
+        started = False
+
+        def act(observation: Observation) -> Action:
+            nonlocal started
+            try:
+                action = script.send(observation) if started else next(script)
+            except StopIteration:
+                raise PolicyStopped("the attack is over") from None
+            started = True
+            return action
+
+        return Local(act)
+
+    async def aclose(self) -> None:
+        """Nothing is shared."""
+
+
+def offered(env: type[Env[Any]]) -> tuple[Tool, ...]:
+    """The tools that an environment's agents have, without opening a world."""
+    own = tuple(env._own_tools.values())
+    return tuple(t for a in env._adapters.values() for t in a.tools().values()) + own
+
+
+async def attack(
+    settings: RunSettings,
+    tell: Callable[[Episode], None] = lambda episode: None,
+    only: Collection[str] = (),
+) -> list[Attacked]:
+    """Play every attack that applies (or only some, by name) on every task of the settings.
+
+    All attacks come back, in their order, those that were not played as not applying.
+    """
+    battery = Battery(resolve(settings.spec).env, only=only)
+    played: dict[str, Attacked] = {}
+
+    def keep(episode: Episode) -> None:
+        name = str(episode.variant)
+        before = played.get(name, Attacked(battery.playable[name], True))
+        rewards = [r for r in (before.reward, *_rewards(episode)) if r is not None]
+        rules = (str(finding["rule"]) for finding in episode.findings)
+        played[name] = replace(
+            before,
+            reward=max(rewards, default=None),
+            findings=tuple(dict.fromkeys((*before.findings, *rules))),
+        )
+        tell(episode)
+
+    async with Runner(settings, battery) as runner:
+        await runner.run(keep)
+    return [played.get(one.name, Attacked(one, applies=False)) for one in attacks()]
+
+
+def _rewards(episode: Episode) -> tuple[float | None, ...]:
+    """What any seat got."""
+    return (episode.reward, *episode.seats.values())

@@ -1,0 +1,6 @@
+from envkit.testing import PackConformance
+
+
+class TestStarter(PackConformance):
+    pack = "starter"
+    tasks = 32

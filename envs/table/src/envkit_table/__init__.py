@@ -1,0 +1,1 @@
+"""envkit-table: several agents at one table, as environments: `table/bargain`."""

@@ -1,0 +1,5 @@
+from envkit.testing import PackConformance
+
+
+class TestTable(PackConformance):
+    pack = "table"

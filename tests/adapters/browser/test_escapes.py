@@ -1,0 +1,119 @@
+"""Nothing brings anything back; and without one of the layers, what that layer is there for does."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from envkit.adapters.browser.probes import PROBES, UPLOADS, Ground, foreign_server, try_probe
+from envkit.adapters.browser.world import ALL
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+
+BY_NAME = {probe.name: probe for probe in PROBES}
+ORIGIN = "http://shop.localhost"  # a secure context: what needs one is there to be tried
+
+
+async def brought_back(visit, probe, tmp_path, layers=ALL):
+    token = uuid4().hex
+    async with foreign_server(token) as foreign:
+        secret = tmp_path / f"{uuid4().hex}.txt"
+        ground = Ground(
+            ORIGIN, f"http://127.0.0.1:{foreign.port}", str(secret), foreign_token=token
+        )
+        secret.write_text(ground.host_token)
+        pages = {
+            "/": "<p>start</p>",
+            "/probe": probe.page(ground),
+            "/redirect": (302, {"location": ground.foreign + "/"}, b""),
+            "/download": (200, {"content-disposition": "attachment"}, ground.disk_token.encode()),
+            f"/worker/{ground.state_token}.js": (200, {"content-type": "text/javascript"}, b"1"),
+        }
+        async with visit(pages, origins=(ORIGIN,), layers=layers) as v:
+
+            async def call(tool, /, **arguments):
+                return (await v.call(tool, **arguments)).text
+
+            shown = await try_probe(probe, ground, call)
+            came = set(ground.came_back(shown, [asked.path for asked in v.site.log], foreign.hits))
+            if _on_disk(ground.disk_token):
+                came.add("a file on the host")
+            return came, v.session.alerts
+
+
+def _on_disk(token: str) -> bool:
+    files = [f for folder in Path("/tmp").glob("playwright-artifacts-*") for f in folder.rglob("*")]
+    return any(token.encode() in f.read_bytes() for f in files if f.is_file())
+
+
+@pytest.mark.slow
+async def test_no_probe_brings_anything_back(visit, tmp_path):
+    gate = asyncio.Semaphore(4)
+
+    async def tried(probe):
+        async with gate:
+            return await brought_back(visit, probe, tmp_path)
+
+    results = await asyncio.gather(*map(tried, PROBES))
+    came = {probe.name: back for probe, (back, _) in zip(PROBES, results, strict=True) if back}
+    assert came == {}
+    noticed = {probe.name for probe, (_, alerts) in zip(PROBES, results, strict=True) if alerts}
+    assert {"file", "javascript", "fetch", "websocket", "redirect", "blob"} <= noticed
+
+
+WITHOUT = [
+    ("gate", "javascript", "state"),
+    ("gate", "javascript, split by a line break", "state"),
+    ("gate", "view-source", "page source"),
+    ("door", "fetch", "foreign bytes"),
+    ("door", "websocket", "foreign hits"),
+    ("door", "beacon", "foreign hits"),
+    ("door", "popup", "foreign hits"),
+    ("door", "redirect", "foreign hits"),
+    ("door", "meta refresh", "foreign hits"),
+    ("door", "form", "foreign hits"),
+    ("door", "preconnect", "foreign hits"),
+    ("door", "frame", "foreign hits"),
+    ("door", "stun", "foreign hits"),
+    ("locks", "download", "a file on the host"),
+    ("locks", "service worker", "state"),
+    ("guard", "blob", "foreign bytes"),
+    # one behind the other: with either of them nothing comes back
+    ("gate guard", "file", "host bytes"),
+    ("gate guard", "file, behind blanks", "host bytes"),
+    ("gate guard", "data", "foreign bytes"),
+    ("gate guard", "chrome", "host bytes"),
+    ("gate door guard", "other port", "foreign bytes"),
+    ("door guard", "frame", "foreign bytes"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("off", "name", "what"), WITHOUT)
+async def test_without_a_layer_its_probe_comes_back(visit, tmp_path, off, name, what):
+    layers = replace(ALL, **dict.fromkeys(off.split(), False))
+    came, _ = await brought_back(visit, BY_NAME[name], tmp_path, layers)
+    assert what in came
+    if " " in off:
+        for kept in off.split():
+            came, _ = await brought_back(
+                visit, BY_NAME[name], tmp_path, replace(layers, **{kept: True})
+            )
+            assert what not in came, kept
+
+
+async def test_no_host_path_is_uploaded(visit, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("host bytes")
+    page = "<form method=post enctype=multipart/form-data><label>F <input type=file name=f></label></form>"
+    ground = Ground(ORIGIN, "http://127.0.0.1:9", str(secret))
+    async with visit({"/": page}, files=True, world={"files": {"a": "a"}}) as v:
+        await v.call("read")
+        field = v.ref("F")
+        for name in UPLOADS:
+            assert (await v.call("upload", ref=field, name=ground.fill(name))).error
