@@ -6,8 +6,16 @@ Importing this loads the standard library and pydantic, nothing else; an adapter
 opens.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from envkit.adapter import Adapter, Artefact, Clock, Context, Floor, Session
+from envkit.adapters.api import Api
+from envkit.adapters.browser import Browser
+from envkit.adapters.chain import SessionChain
 from envkit.adapters.data import Data
+from envkit.adapters.memory import Memory
+from envkit.adapters.store import Store
+from envkit.adapters.team import Team
 from envkit.adapters.terminal import Terminal
 from envkit.data.evidence import Evidence
 from envkit.data.message import Action, Image, Message, Observation, Script, ToolCall, call, say
@@ -21,12 +29,17 @@ from envkit.env import Config, Env
 from envkit.errors import EnvkitError
 from envkit.toolbox import ToolRefusal
 
+if TYPE_CHECKING:
+    from envkit.adapters.api.world import World
+
 __all__ = [
     "Action",
     "Adapter",
+    "Api",
     "Artefact",
     "Ask",
     "Blob",
+    "Browser",
     "Check",
     "Clock",
     "Config",
@@ -43,6 +56,7 @@ __all__ = [
     "Invalid",
     "Limits",
     "Malformed",
+    "Memory",
     "Message",
     "Observation",
     "Oversize",
@@ -53,15 +67,19 @@ __all__ = [
     "Score",
     "Script",
     "Session",
+    "SessionChain",
+    "Store",
     "SubjectCall",
     "SubjectRun",
     "Task",
+    "Team",
     "Terminal",
     "Tests",
     "Tool",
     "ToolCall",
     "ToolRefusal",
     "ToolResult",
+    "World",
     "call",
     "failed",
     "passed",
@@ -69,3 +87,12 @@ __all__ = [
     "strict_json",
     "tool",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`World` is a FastAPI dependency: whoever asks for it has FastAPI loaded anyway."""
+    if name == "World":
+        from envkit.adapters.api.world import World
+
+        return World
+    raise AttributeError(f"module 'envkit' has no attribute {name!r}")

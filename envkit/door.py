@@ -8,6 +8,7 @@ other host is refused, and the refusal noted. So there is no route to anywhere b
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeAlias
@@ -24,6 +25,7 @@ ACTOR = "envkit.actor"
 """The key of an ASGI scope that says through which adapter a request came, by the adapter's name."""
 
 _CONNECTIONS = 64  # at once; what is over it is dropped
+_KERNEL_BUFFER = 65_536
 _SILENCE = 10.0  # seconds that a connection may take for its first request
 _MOST_ALERTS = 16  # of one episode
 _REFUSAL = b"This host cannot be reached from here.\n"
@@ -82,16 +84,24 @@ async def open_door(sites: Sequence[Site], actor: str) -> AsyncGenerator[Door]:
     """Listen on a free loopback port until the episode ends. Raises MissingError without uvicorn."""
     door = Door(sites, actor)
     opened: set[asyncio.BaseTransport] = set()
-    server = await asyncio.get_running_loop().create_server(
-        _protocols(door, opened), "127.0.0.1", 0
-    )
-    door.port = server.sockets[0].getsockname()[1]
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(_protocols(door, opened), "127.0.0.1", 0)
+    (listener,) = server.sockets
+    # Its connections inherit this: the kernel's own buffer grows to megabytes for each that nobody reads.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER)
+    door.port = listener.getsockname()[1]
     try:
         yield door
     finally:
-        server.close()
-        for transport in opened:  # kept-alive ones would outlive the episode
-            transport.close()
+        # A connection that was just taken gets its transport first: asyncio forgets it in a closed server.
+        loop.remove_reader(listener.fileno())
+        try:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        finally:
+            server.close()
+            for transport in opened:  # kept-alive ones would outlive the episode
+                transport.close()
 
 
 def _protocols(door: Door, opened: set[asyncio.BaseTransport]) -> Callable[[], asyncio.Protocol]:

@@ -151,9 +151,8 @@ class _Seats:
             self._news[seat] = ()
         for seat, step in steps.items():
             self._show(seat, step.observation)
-            self.rewards[seat] = (
-                step.reward or 0.0
-            )  # none: the episode is invalid, and `infos` says so
+            # none: before the end, and for an episode that is invalid, which `infos` says
+            self.rewards[seat] = step.reward or 0.0
             invalid = "invalid" in step.info
             self.terminations[seat] = step.terminated and not invalid
             self.truncations[seat] = step.truncated or invalid

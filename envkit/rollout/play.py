@@ -83,10 +83,15 @@ class _Notes:
             total=now - self.started,
         )
 
-    def see(self, seat: str, messages: tuple[Message, ...]) -> None:
-        """Append to the conversation; where there are several seats, each message says whose it is."""
-        for message in messages:
+    def see(self, seat: str, messages: tuple[Message, ...], *, fresh: bool = False) -> None:
+        """Append to the conversation; where there are several seats, each message says whose it is.
+
+        The first message of a new context says so.
+        """
+        for number, message in enumerate(messages):
             chat = message.as_chat()
+            if fresh and not number:
+                chat["fresh"] = True
             if seat != SEAT:
                 chat["seat"] = seat
             self.messages.append(chat)
@@ -155,18 +160,26 @@ async def _take_turns(
         notes.see(seat, observation.messages)
     while acting := trial.acting:
         asked = time.monotonic()
+        seen = {seat: shown.pop(seat) for seat in acting}
         if len(acting) == 1:
-            actions = {acting[0]: await policies[acting[0]](shown[acting[0]])}
+            actions = {acting[0]: await policies[acting[0]](seen[acting[0]])}
         else:
-            answers = await asyncio.gather(*(policies[seat](shown[seat]) for seat in acting))
+            answers = await asyncio.gather(*(policies[seat](seen[seat]) for seat in acting))
             actions = dict(zip(acting, answers, strict=True))
         notes.policy += time.monotonic() - asked
         notes.turns += 1
         for seat, action in actions.items():
             notes.said(seat, action)
         for seat, step in (await trial.step_seats(actions)).items():
-            shown[seat] = step.observation
-            notes.see(seat, step.observation.messages)
+            shown[seat] = _after(shown.get(seat), step.observation)
+            notes.see(seat, step.observation.messages, fresh=step.observation.fresh)
+
+
+def _after(before: Observation | None, now: Observation) -> Observation:
+    """What a seat has not acted upon yet: what it was shown at the reset stays until its first turn."""
+    if before is None or now.fresh:
+        return now
+    return Observation(before.messages + now.messages, before.fresh)
 
 
 def _origin(stage: Stage, cast: Cast, work: Work) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from random import Random
 from statistics import fmean
 from typing import Any, Protocol
 
@@ -20,6 +21,8 @@ from envkit.rollout.record import Episode
 from envkit.rollout.runner import RETRIED
 from envkit.rollout.trial import Stage
 from envkit.rollout.watchdog import Watchdog
+from envkit.train.advantage import Advantages, Scale, advantages
+from envkit.train.learner import Sample
 from envkit.train.types import Trace
 
 SEVERE = ("high", "critical")
@@ -173,6 +176,50 @@ def _mean(values: Any) -> float:
     return fmean(told) if told else 0.0
 
 
-def works_of(split: str, tasks: int, samples: int) -> Iterator[Work]:
-    """The first tasks of a split, each a number of times."""
-    return (Work(split, index, repeat) for index in range(tasks) for repeat in range(samples))
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one step learns from: the samples of each group that is kept, and how the advantages came about."""
+
+    groups: tuple[tuple[Sample, ...], ...]
+    advantages: Advantages
+
+    def parts(self, count: int, seed: str) -> list[list[Sample]]:
+        """At most so many minibatches; a group is in one of them, whole."""
+        order = Random(seed).sample(self.groups, len(self.groups))
+        parts = [[sample for group in order[at::count] for sample in group] for at in range(count)]
+        return [part for part in parts if any(sample.trained for sample in part)]
+
+
+def batch_of(
+    groups: Sequence[Sequence[Outcome]], scale: Scale = "batch", shuffle: str | None = None
+) -> Batch:
+    """Compare the members of each group, seat by seat.
+
+    Args:
+        groups: the outcomes of the same task
+        scale: of the advantages
+        shuffle: a seed; rewards are then dealt out anew among all episodes, as a control that must not learn
+    """
+    series = [(seat, members) for members in groups for seat in _seats(members)]
+    rewards = [[outcome.reward(seat) for outcome in members] for seat, members in series]
+    if shuffle is not None:
+        rewards = _dealt(rewards, Random(shuffle))
+    made = advantages(rewards, scale)
+    kept = []
+    for (seat, members), values in zip(series, made.values, strict=True):
+        pairs = [(o, v) for o, v in zip(members, values, strict=True) if v is not None]
+        group = tuple(Sample(row, v) for o, v in pairs for row in o.traces[seat].rows)
+        if group:
+            kept.append(group)
+    return Batch(tuple(kept), made)
+
+
+def _seats(members: Sequence[Outcome]) -> list[str]:
+    return sorted({seat for outcome in members if outcome.valid for seat in outcome.traces})
+
+
+def _dealt(rewards: list[list[float | None]], rng: Random) -> list[list[float | None]]:
+    told = [reward for row in rewards for reward in row if reward is not None]
+    rng.shuffle(told)
+    pile = iter(told)
+    return [[None if reward is None else next(pile) for reward in row] for row in rewards]

@@ -15,10 +15,10 @@ from envkit.data.message import Action, Observation
 from envkit.env import Env
 from envkit.errors import UsageError
 from envkit.judge.client import Judge
-from envkit.rollout.play import Work
 from envkit.rollout.policy import Casting, Local, Oracle, Policy, Scripted
-from envkit.train.collect import Outcome, Result, Troupe, works_of
+from envkit.train.collect import Outcome, Result, Troupe
 from envkit.train.learner import Learner, Sample
+from envkit.train.ledger import HeldOut, Plan
 
 SOLVE = "solve"
 FLOOR_TASKS = 64  # that a guess is tried on
@@ -127,17 +127,17 @@ def imitate(learner: Learner, batch: Sequence[Sample]) -> float:
     return learner.step(batch, "ce").loss
 
 
-async def guess_floor(troupe: Troupe, split: str, train: str, tasks: int) -> float:
+async def guess_floor(troupe: Troupe, plan: Plan, held: HeldOut) -> float:
     """The success of the one answer that is right most often: what needs no work at all.
 
-    It is taken from the oracle's last words on the split that is trained on, and tried on the other one.
+    It is taken from the oracle's last words in training, and tried on what is held out.
     """
-    tasks = min(tasks, FLOOR_TASKS)
-    solved = await troupe.play(Oracle("oracle"), list(works_of(train, tasks, 1)))
+    steps = -(-min(held.tasks, FLOOR_TASKS) // plan.groups)
+    works = [group[0] for step in range(steps) for group in plan.groups_of(step)]
+    solved = await troupe.play(Oracle("oracle"), works)
     answers = Counter(_last_words(outcome) for outcome in solved if outcome.valid)
     answer = answers.most_common(1)[0][0] if answers else ""
-    works: list[Work] = list(works_of(split, tasks, 1))
-    return Result.of(await troupe.play(Constant(answer), works)).success
+    return Result.of(await troupe.play(Constant(answer), held.works(1))).success
 
 
 def _last_words(outcome: Outcome) -> str:

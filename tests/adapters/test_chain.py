@@ -243,12 +243,9 @@ async def test_a_model_is_sent_nothing_of_the_sessions_before(chat):
     assert (episode.ending, episode.terminated) == ("over", True)
 
 
-async def test_scripts_see_the_next_prompt():
-    """The oracle of this world asserts that it does, and that it is fresh."""
-    assert (await played(policy_source("oracle"))).reward == 1.0
-
-
-async def test_the_record_holds_every_prompt_in_order():
+async def test_scripts_see_the_next_prompt_and_the_record_holds_it():
+    """The oracle of this world asserts that each prompt is the next one, and fresh."""
     episode = await played(policy_source("oracle"))
+    assert episode.reward == 1.0, episode
     users = [message["content"] for message in episode.messages if message["role"] == "user"]
     assert users[1:] == ["Say hello.", "Which code was it?"]

@@ -12,7 +12,11 @@ import pytest
 
 pettingzoo = pytest.importorskip("pettingzoo")
 
-from pettingzoo.test import api_test, parallel_api_test, seed_test  # noqa: E402 - after the skip
+from pettingzoo.test import (  # type: ignore[import-untyped]  # noqa: E402 - after the skip
+    api_test,
+    parallel_api_test,
+    seed_test,
+)
 
 from envkit.data.message import Action, Message, ToolCall  # noqa: E402
 from envkit.env import Env  # noqa: E402

@@ -5,8 +5,7 @@ from __future__ import annotations
 from random import Random
 from uuid import UUID
 
-from envkit import Env, Evidence, Limits, Score, Script, Task, ToolRefusal, call, tool
-from envkit.adapters.team import Team
+from envkit import Env, Evidence, Limits, Score, Script, Task, Team, ToolRefusal, call, tool
 
 NAMES = ("ann", "bob", "cyd")
 
@@ -113,9 +112,10 @@ class Sealed(Env):
 
     @staticmethod
     def grade(evidence: Evidence, gold: dict) -> Score:
+        done = [c for c in evidence.calls if c.tool == "bid" and not c.error]
         bids = {
-            c.seat: c.arguments["amount"] for c in evidence.calls if c.tool == "bid" and not c.error
-        }
+            c.seat: int(dict(c.arguments)["amount"]) for c in done
+        }  # what an int parameter took
         right = len(bids) == 2 and max(bids, key=bids.get) == max(gold, key=gold.get)
         return Score(
             float(right), seats={seat: float(right and bids[seat] <= gold[seat]) for seat in gold}

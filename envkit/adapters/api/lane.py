@@ -1,50 +1,243 @@
-"""A lane: the thread on which one episode's handlers run, so that a slow one holds up its own episode alone."""
+"""A lane: the thread on which one episode's handlers run, so that a slow one holds up its own episode alone.
+
+Handlers of one episode take turns on it, in the order in which requests came: ids and draws are then the same for
+the same requests. A handler over its deadline is cancelled; one that does not even notice is left behind with its
+thread, which is told to end, and a new thread takes over.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import threading
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+MOST_STUCK = 3  # threads of one episode that do not end; above it nothing is run any more
+_GRACE = 0.1  # seconds that a cancelled handler may take to end
+
+_on_lane = threading.local()
+
+Work = Callable[[], Coroutine[Any, Any, T]]
+
+
+class LaneClosedError(Exception):
+    """Nothing runs here any more: the episode is over, or too many of its handlers never ended."""
+
+
+class _Left(BaseException):  # noqa: N818 - no error: it ends a thread that nobody waits for any more
+    """Raised inside a handler that was left behind; no `except Exception` of a handler keeps it."""
+
 
 class Lane:
-    """An event loop on a thread of its own, begun on first use. A lane that is stuck is left behind for a new one."""
+    """An event loop on a thread of its own, begun on first use. Belongs to the loop that runs work on it."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: _Thread | None = None
+        self._stuck: list[_Thread] = []
+        self._closed = False
 
-    async def run(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
-        """What the work comes to. Raises TimeoutError after `seconds`; a blocked thread is abandoned then."""
-        loop = self._loop = self._loop or _begin(self._name)
-        future = asyncio.run_coroutine_threadsafe(work, loop)
+    async def run(self, work: Work[T], seconds: float) -> T:
+        """What the work comes to.
+
+        Raises TimeoutError after `seconds`, LaneClosedError where nothing runs any more, RuntimeError for work that
+        ended by cancelling itself or by a BaseException, and whatever else it raised.
+        """
+        thread = self._running()
+        job = _Job(work, asyncio.get_running_loop().create_future())
+        thread.start(job)
+        timer = job.done.get_loop().call_later(seconds, job.expire)
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), seconds)
-        except TimeoutError:
-            self.close()
+            result: T = await job.done
+        except _Expired:
+            await self._give_up(thread, job)
+            raise TimeoutError from None
+        except asyncio.CancelledError:  # the episode was cancelled: nobody waits for the handler
+            thread.cancel(job)
             raise
+        finally:
+            timer.cancel()
+        return result
 
-    def close(self) -> None:
-        """Stop the loop once its present step is done; nobody waits for that."""
-        loop, self._loop = self._loop, None
-        if loop is not None:
-            loop.call_soon_threadsafe(loop.stop)
+    async def aclose(self) -> None:
+        """End the thread, or leave it behind where it doesn't end. Safe to call twice."""
+        self._closed = True
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        thread.stop()
+        try:
+            await thread.ended(_GRACE)
+        finally:
+            if thread.is_alive():
+                thread.leave()
+
+    def _running(self) -> _Thread:
+        self._stuck = [thread for thread in self._stuck if thread.is_alive()]
+        if self._closed or len(self._stuck) >= MOST_STUCK:
+            raise LaneClosedError
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = _Thread(self._name)
+        return self._thread
+
+    async def _give_up(self, thread: _Thread, job: _Job) -> None:
+        """Cancel the job; where that has no effect, leave its thread behind."""
+        thread.cancel(job)
+        until = time.monotonic() + _GRACE
+        while not job.over and time.monotonic() < until:
+            await asyncio.sleep(_GRACE / 20)
+        if job.over or thread in self._stuck:
+            return
+        if self._thread is thread:  # not its successor
+            self._thread = None
+            self._stuck.append(thread)
+            thread.leave()
 
 
-def _begin(name: str) -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
+class _Expired(Exception):  # noqa: N818 - internal
+    """A job's time is up."""
 
-    def live() -> None:
-        asyncio.set_event_loop(loop)
-        loop.run_forever()
-        for task in asyncio.all_tasks(loop):
+
+class _Job:
+    """One piece of work: its future belongs to the loop that waits, its task to the lane."""
+
+    def __init__(self, work: Work[Any], done: asyncio.Future[Any]) -> None:
+        self.done = done
+        self.task: asyncio.Task[None] | None = None
+        self.over = False
+        self._work = work
+
+    async def run(self) -> None:
+        """Do it, on the lane. Nothing that it raises reaches the lane's loop."""
+        try:
+            self._tell(await self._work(), None)
+        except Exception as error:  # noqa: BLE001 - it is the waiting side's
+            self._tell(None, error)
+        except BaseException as error:  # noqa: BLE001 - SystemExit would end the loop, and it is a handler's
+            self._tell(None, RuntimeError(f"the handler ended by {type(error).__name__}"))
+
+    def expire(self) -> None:
+        """Say that the time is up."""
+        if not self.done.done():
+            self.done.set_exception(_Expired())
+
+    def _tell(self, result: Any, error: Exception | None) -> None:
+        self.over = True
+        with suppress(RuntimeError):  # the waiting loop may be closed by now
+            self.done.get_loop().call_soon_threadsafe(self._settle, result, error)
+
+    def _settle(self, result: Any, error: Exception | None) -> None:
+        if self.done.done():
+            return
+        if error is None:
+            self.done.set_result(result)
+        elif isinstance(error, StopIteration):  # a future refuses it
+            self.done.set_exception(RuntimeError("the handler raised StopIteration"))
+        else:
+            self.done.set_exception(error)
+
+
+class _Thread:
+    """The thread of a lane, and its loop."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        # a daemon, and so are the threads that it begins: what never returns must not keep the runner alive
+        self._thread = threading.Thread(target=self._live, name=f"api-{name}", daemon=True)
+        self._jobs: set[_Job] = set()  # those whose waiting side has to be told if it all ends
+        self._thread.start()
+
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._thread.is_alive()
+
+    def start(self, job: _Job) -> None:
+        """Begin a job, after those that came before it."""
+        self._jobs.add(job)
+        job.done.add_done_callback(lambda _: self._jobs.discard(job))
+        if not self._call(self._begin, job):
+            job.expire()
+
+    def cancel(self, job: _Job) -> None:
+        """Cancel a job, where the thread gets to it."""
+        self._call(lambda: job.task and job.task.cancel())
+
+    def stop(self) -> None:
+        """Stop as soon as the present step is done. Who still waits is told that time is up."""
+        self._call(self._loop.stop)
+        for job in list(self._jobs):
+            job.expire()
+
+    def leave(self) -> None:
+        """Stop, and interrupt what holds the thread: a loop in Python ends at once, a blocking call when it returns."""
+        self.stop()
+        if self._thread.ident is not None:
+            ident = ctypes.c_ulong(self._thread.ident)
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(_Left))
+
+    async def ended(self, seconds: float) -> None:
+        """Wait for the end, but not for long."""
+        until = time.monotonic() + seconds
+        while self.is_alive() and time.monotonic() < until:
+            await asyncio.sleep(0.001)
+
+    def _begin(self, job: _Job) -> None:
+        if not job.done.done():
+            job.task = self._loop.create_task(job.run())
+
+    def _call(self, function: Callable[..., Any], *args: Any) -> bool:
+        try:
+            self._loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:  # closed: the thread has ended
+            return False
+        return True
+
+    def _live(self) -> None:
+        _on_lane.here = True
+        with suppress(_Left):
+            try:
+                asyncio.set_event_loop(self._loop)
+                self._loop.run_forever()
+                self._wind_up()
+            finally:
+                asyncio.set_event_loop(None)
+                self._loop.close()
+
+    def _wind_up(self) -> None:
+        """Cancel what is left, and give it one chance to clean up."""
+        left = asyncio.all_tasks(self._loop)
+        for task in left:
             task.cancel()
-        loop.run_until_complete(asyncio.sleep(0))
-        loop.close()
+        if left:
+            self._loop.run_until_complete(asyncio.wait(left, timeout=_GRACE))
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
 
-    # a daemon: a handler that never returns must not keep the runner alive
-    threading.Thread(target=live, name=f"api-{name}", daemon=True).start()
-    return loop
+
+def stay_on_lanes() -> None:
+    """Have FastAPI call `def` handlers and dependencies on the lane itself, where they are called from one.
+
+    It would hand each to one more thread, so as not to block its event loop. A lane is there to be blocked: staying on
+    it saves two thread switches a call, and handlers of one episode don't run into each other.
+    """
+    from fastapi import routing
+    from fastapi.dependencies import utils
+
+    for module in (routing, utils):
+        away = getattr(module, "run_in_threadpool", None)
+        if away is not None and not hasattr(away, "__wrapped__"):
+            module.run_in_threadpool = _staying(away)  # type: ignore[attr-defined]
+
+
+def _staying(away: Callable[..., Any]) -> Callable[..., Any]:
+    async def run(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        if getattr(_on_lane, "here", False):
+            return function(*args, **kwargs)
+        return await away(function, *args, **kwargs)
+
+    run.__wrapped__ = away  # type: ignore[attr-defined]  # so that it is done once
+    return run

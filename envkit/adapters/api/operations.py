@@ -1,11 +1,11 @@
-"""From an app's OpenAPI to typed tools: one tool an operation, its parameters and body fields in one object."""
+"""An operation of an app as a tool: its parameters and body fields in one object, and the request that they make."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 from urllib.parse import quote, urlencode
 
 from pydantic import BaseModel
@@ -13,42 +13,67 @@ from pydantic import BaseModel
 from envkit.adapters.api.exchange import Request
 from envkit.data.strict import scrub
 from envkit.data.tool import BadArguments, Tool
-from envkit.errors import DeclarationError
 
-MOST = 64  # tools of one app: above that, models lose their way
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+
+Place: TypeAlias = Literal["path", "query", "header", "body", "whole"]
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument: where it goes ("whole" is a body that is no object), and what it may be."""
+
+    place: Place
+    schema: Mapping[str, Any]
+    needed: bool
+    slashes: bool = False  # of a path's: whether it may hold them
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One documented operation: where each argument goes."""
+    """One documented operation of an app."""
 
     id: str
     method: str
     path: str
-    summary: str
-    parameters: Mapping[str, Any]  # the JSON schema of all arguments together
-    places: Mapping[str, str]  # of each argument: path, query or body
+    description: str
+    arguments: Mapping[str, Argument]
+    media: str = ""  # of the body, where there is one
+    bare: bool = False  # whether it can go without its body
+
+    def tool(self, prefix: str) -> OperationTool:
+        """The tool of this operation, as a model sees it."""
+        properties = {name: dict(argument.schema) for name, argument in self.arguments.items()}
+        schema: dict[str, Any] = {"type": "object", "properties": properties}
+        if required := [name for name, argument in self.arguments.items() if argument.needed]:
+            schema["required"] = required
+        schema["additionalProperties"] = False
+        return OperationTool(prefix + self.id, self.description, schema, BaseModel, {}, self)
 
     def request(self, arguments: Mapping[str, Any]) -> Request:
-        """The request that these arguments make."""
-        path, query, body = self.path, {}, {}
+        """The request that these arguments make. Raises BadArguments for those that no request can hold."""
+        path, query, fields = self.path, [], {}
+        headers = [(b"accept", JSON.encode())]
+        body = b""
         for name, value in arguments.items():
-            place = self.places[name]
-            if place == "path":
-                path = path.replace(f"{{{name}}}", quote(_plain(value), safe=""))
-            elif place == "query":
-                query[name] = (
-                    [_plain(v) for v in value] if isinstance(value, list) else _plain(value)
-                )
+            argument = self.arguments[name]
+            if argument.place == "path":
+                path = path.replace(f"{{{name}}}", _segment(name, value, argument.slashes))
+            elif argument.place == "query":
+                query += [(name, text) for text in _texts(value)]
+            elif argument.place == "header":
+                headers += [(name.lower().encode(), _line(name, text)) for text in _texts(value)]
+            elif argument.place == "body":
+                fields[name] = value
             else:
-                body[name] = value
-        headers: tuple[tuple[bytes, bytes], ...] = ((b"accept", b"application/json"),)
-        data = b""
-        if "body" in self.places.values():
-            data = json.dumps(scrub(body)).encode()
-            headers += ((b"content-type", b"application/json"),)
-        headers += ((b"content-length", str(len(data)).encode()),)
-        return Request(self.method, path, urlencode(query, doseq=True), headers, data)
+                body = _json(value)
+        if self.media and not body and (fields or not self.bare):
+            body = _form(fields) if self.media == FORM else _json(fields)
+        if body:
+            headers.append((b"content-type", self.media.encode()))
+        headers.append((b"content-length", str(len(body)).encode()))
+        return Request(self.method, path, urlencode(query), tuple(headers), body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,101 +87,45 @@ class OperationTool(Tool):
         if isinstance(arguments, str):
             raise BadArguments(f"{self.name}: the arguments are not a JSON object")
         known = self.parameters["properties"]
-        wrong = [f"{name}: no such argument" for name in arguments if name not in known]
+        wrong = [f"{str(name)[:80]}: no such argument" for name in arguments if name not in known]
         needed = self.parameters.get("required", ())
         wrong += [f"{name}: is required" for name in needed if name not in arguments]
         if wrong:
-            raise BadArguments(f"{self.name}: {'; '.join(wrong[:8])}"[:2_000])
+            raise BadArguments(f"{self.name}: {'; '.join(wrong[:8])}")
         return {"arguments": dict(arguments)}
 
 
-def operations(document: Mapping[str, Any], wanted: Collection[str]) -> list[Operation]:
-    """The wanted operations of an OpenAPI document. Raises DeclarationError for doubles, too many, unknown names."""
-    found = {one.id: one for one in _operations(document)}
-    for name in wanted:
-        if name not in found:
-            raise DeclarationError(f"Api: tools names {name!r}; the app has {', '.join(found)}")
-    found = {name: found[name] for name in wanted}
-    if len(found) > MOST:
-        raise DeclarationError(
-            f"Api: {len(found)} operations are too many tools (at most {MOST}); choose with tools=(...)"
-        )
-    return list(found.values())
+def _segment(name: str, value: Any, slashes: bool) -> str:
+    """A value inside a path. A slash would lead to another route than the tool is for."""
+    text = "" if value is None else _plain(value)
+    if not text or ("/" in text and not slashes):
+        raise BadArguments(f"{name}: must be neither empty nor hold a slash")
+    return quote(text, safe="/" if slashes else "")
 
 
-def tool_for(operation: Operation, prefix: str) -> OperationTool:
-    """The tool of an operation."""
-    return OperationTool(
-        prefix + operation.id, operation.summary, operation.parameters, BaseModel, {}, operation
-    )
+def _line(name: str, text: str) -> bytes:
+    if not text.isascii() or not text.isprintable():
+        raise BadArguments(f"{name}: must be printable ASCII")
+    return text.encode()
 
 
-def _operations(document: Mapping[str, Any]) -> Iterator[Operation]:
-    for path, methods in document.get("paths", {}).items():
-        for method, entry in methods.items():
-            if not isinstance(entry, Mapping) or "operationId" not in entry:
-                continue
-            properties: dict[str, Any] = {}
-            places: dict[str, str] = {}
-            required: list[str] = []
-            for name, place, schema, needed in _arguments(entry, document):
-                if name in places:
-                    raise DeclarationError(
-                        f"Api: {entry['operationId']}: {name!r} is two arguments"
-                    )
-                properties[name], places[name] = schema, place
-                required += [name] if needed else []
-            schema = {"type": "object", "properties": properties, "required": required}
-            summary = entry.get("description") or entry.get("summary") or entry["operationId"]
-            yield Operation(
-                entry["operationId"],
-                method.upper(),
-                path,
-                " ".join(summary.split()),
-                schema,
-                places,
-            )
+def _form(fields: Mapping[str, Any]) -> bytes:
+    return urlencode([(n, text) for n, value in fields.items() for text in _texts(value)]).encode()
 
 
-def _arguments(
-    entry: Mapping[str, Any], document: Mapping[str, Any]
-) -> Iterator[tuple[str, str, Any, bool]]:
-    """Name, place, schema, and whether it is required."""
-    for parameter in entry.get("parameters", ()):
-        if parameter["in"] in ("path", "query"):
-            schema = _inlined(parameter.get("schema", {}), document)
-            if "description" in parameter:
-                schema = {**schema, "description": parameter["description"]}
-            yield parameter["name"], parameter["in"], schema, parameter.get("required", False)
-    content = entry.get("requestBody", {}).get("content", {})
-    body = _inlined(content.get("application/json", {}).get("schema", {}), document)
-    needed = body.get("required", ())
-    for name, schema in body.get("properties", {}).items():
-        yield name, "body", schema, name in needed
+def _json(value: Any) -> bytes:
+    try:
+        return json.dumps(scrub(value), ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, TypeError):
+        raise BadArguments("numbers must be finite, and have at most 4,300 digits") from None
 
 
-def _inlined(schema: Any, document: Mapping[str, Any], depth: int = 0) -> Any:
-    """A schema without references and titles; what refers to itself ends in "anything"."""
-    if isinstance(schema, list):
-        return [_inlined(item, document, depth) for item in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    if "$ref" in schema:
-        target: Any = document
-        for part in schema["$ref"].removeprefix("#/").split("/"):
-            target = target[part]
-        return {} if depth > 8 else _inlined(target, document, depth + 1)
-    names = isinstance(schema.get("properties"), Mapping)
-    return {
-        key: {n: _inlined(s, document, depth) for n, s in value.items()}
-        if names and key == "properties"
-        else _inlined(value, document, depth)
-        for key, value in schema.items()
-        if key != "title" or isinstance(value, Mapping)
-    }
+def _texts(value: Any) -> list[str]:
+    """A value as a query or a form holds it: once for each item, and not at all for null."""
+    items = value if isinstance(value, list | tuple) else [value]
+    return [_plain(item) for item in items if item is not None]
 
 
 def _plain(value: Any) -> str:
-    """A value as a path or a query writes it."""
     plain = scrub(value)
-    return plain if isinstance(plain, str) else json.dumps(plain)
+    return plain if isinstance(plain, str) else _json(plain).decode()

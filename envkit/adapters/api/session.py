@@ -4,187 +4,218 @@ from __future__ import annotations
 
 import json
 import logging
+import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from email.utils import formatdate
 from fnmatch import fnmatchcase
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from envkit.adapters.api.exchange import MAX_ANSWER, MAX_BODY, Answer, AsgiApp, Request, exchange
-from envkit.adapters.api.lane import Lane
+from envkit.adapters.api.exchange import MAX_BODY, Answer, AsgiApp, BadAnswer, Request, exchange
+from envkit.adapters.api.lane import Lane, LaneClosedError
+from envkit.adapters.api.log import RequestLog, RequestRecord
 from envkit.adapters.api.operations import Operation
 from envkit.data.bait import Bait
 from envkit.data.evidence import FrozenItem
 from envkit.data.score import Finding
 from envkit.data.strict import Malformed, scrub, strict_json
-from envkit.data.tool import ToolResult
+from envkit.data.tool import Tool, ToolResult
 from envkit.door import ACTOR, Receive, Scope, Send
+from envkit.errors import WorldError
+
+if TYPE_CHECKING:
+    from envkit.adapters.api.world import EpisodeWorld
 
 log = logging.getLogger("envkit.adapters.api")
 
 REQUESTS = "requests.json"
-SECONDS = 10.0  # for one handler
-MOST_REQUESTS = 10_000  # kept of one episode
-_MOST_TEXT = 4_000  # characters of a body that are kept
+TOOL = "tool"  # the actor of a typed tool
 _MOST_FINDINGS = 16
-
-_BROKE = Answer(500, ((b"content-type", b"text/plain"),), b"Internal Server Error")
-_LATE = Answer(504, ((b"content-type", b"text/plain"),), b"Gateway Timeout")
-_TOO_LARGE = Answer(413, ((b"content-type", b"text/plain"),), b"Content Too Large")
-_NO_JSON = Answer(400, ((b"content-type", b"text/plain"),), b"The body is not JSON")
-_FULL = Answer(429, ((b"content-type", b"text/plain"),), b"Too Many Requests")
-
-
-def _unreadable(request: Request) -> Answer | None:
-    """A refusal of JSON that no parser should be given: too deep, NaN, a key twice."""
-    kind = dict(request.headers).get(b"content-type", b"")
-    if b"json" not in kind or not request.body:
-        return None
-    return _NO_JSON if isinstance(strict_json(request.body), Malformed) else None
-
-
-@dataclass(frozen=True, slots=True)
-class RequestRecord:
-    """One request, as the log keeps it: `actor` is "tool", or the adapter through which it came."""
-
-    n: int
-    at: float
-    actor: str
-    method: str
-    path: str
-    query: str
-    body: str
-    status: int
-    operation: str | None = None
+_BODILESS = frozenset({204, 304})
+_ROBOTS = "/robots.txt"
 
 
 class ApiSession:
     """An app in one episode. It is a `Site`: browsers and terminals reach it through a door."""
 
-    def __init__(self, app: AsgiApp, world: Any, *, origin: str, bait: Bait) -> None:
-        self.origin = origin
+    def __init__(
+        self,
+        app: AsgiApp,
+        world: EpisodeWorld,
+        *,
+        seconds: float,
+        bait: Bait,
+        tools: tuple[Tool, ...] = (),
+    ) -> None:
         self.world = world
         self._app = app
+        self._seconds = seconds
         self._bait = bait
-        self._lane = Lane(origin.rpartition("/")[2])
-        self._requests: list[RequestRecord] = []
-        self._shown: list[str] = []
+        self._tools = tools
+        self._lane = Lane(self.origin.partition("://")[2])
+        self._log = RequestLog()
         self._findings: dict[str, Finding] = {}
+        self._over = False
+
+    @property
+    def origin(self) -> str:
+        """What agents type: `http://shop.test`."""
+        return self.world.origin
 
     @property
     def requests(self) -> tuple[RequestRecord, ...]:
         """Every request so far, through whichever door."""
-        return tuple(self._requests)
+        return self._log.records
 
     @property
     def alerts(self) -> tuple[Finding, ...]:
-        """What handlers raised, for their author."""
+        """What handlers did that they should not, for their author."""
         return tuple(self._findings.values())
 
     def handler(self, operation: Operation) -> Callable[..., Any]:
         """What runs a tool: the operation's request, in process."""
 
         async def run(arguments: Mapping[str, Any]) -> ToolResult:
-            answer = await self.ask(operation.request(arguments), "tool", operation.id)
+            answer = await self.ask(operation.request(arguments), TOOL)
             text = scrub(answer.text)
-            if answer.status >= 400:
-                return ToolResult(f"HTTP {answer.status}: {text}", error=True)
-            return ToolResult(text or f"HTTP {answer.status}")
+            if answer.status < 300 and text:
+                return ToolResult(text)
+            return ToolResult(f"HTTP {answer.status}: {text}", error=answer.status >= 400)
 
         return run
 
-    async def ask(self, request: Request, actor: str, operation: str | None = None) -> Answer:
-        """One exchange, logged. Whatever a handler does, there is an answer."""
-        if len(self._requests) >= MOST_REQUESTS:
-            return _FULL
-        answer = await self._answer(request, actor)
-        self._requests.append(
-            RequestRecord(
-                len(self._requests), self.world.clock.now, actor, request.method,
-                scrub(request.path[:_MOST_TEXT]), scrub(request.query[:_MOST_TEXT]),
-                scrub(request.body[:_MOST_TEXT].decode("utf-8", "replace")), answer.status, operation,
-            )
-        )  # fmt: skip
-        self._shown.append(answer.text[:_MOST_TEXT])
+    async def ask(self, request: Request, actor: str = TOOL) -> Answer:
+        """One exchange, logged. Whatever a handler does there is an answer; raises WorldError alone."""
+        if self._over or self._log.full:
+            return Answer.told(503 if self._over else 429)
+        answer, operation = _refusal(request), None
+        if answer is None:
+            answer, operation = await self._handled(request, actor)
+        if answer.status == 404:
+            answer = self._baited(request) or answer
+        if not self._over:  # who answers late adds nothing to what is frozen
+            now = self.world.clock.now
+            self._log.add(request, answer, at=now, actor=actor, operation=operation)
         return answer
 
     async def respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI face, for doors."""
-        body = b""
-        while True:
+        body = bytearray()
+        more = True
+        while more and len(body) <= MAX_BODY:
             message = await receive()
             if message["type"] != "http.request":
-                return
+                return  # whoever asked is gone
             body += message.get("body", b"")
-            if len(body) > MAX_BODY or not message.get("more_body"):
-                break
+            more = message.get("more_body", False)
         raw = bytes(scope["raw_path"]).decode("latin-1")
         query = bytes(scope["query_string"]).decode("latin-1")
-        request = Request(scope["method"], raw, query, tuple(scope["headers"]), body)
-        answer = _TOO_LARGE
-        if len(body) <= MAX_BODY:
+        request = Request(scope["method"], raw, query, tuple(scope["headers"]), bytes(body))
+        try:
             answer = await self.ask(request, scope.get(ACTOR, "unknown"))
-        headers = self._headers(answer, scope["method"])
+        except WorldError:  # the tools will say so
+            answer = Answer.told(503)
+        headers = self._headers(answer)
+        if more:  # what was not read is not waited for
+            headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
     async def freeze(self, patterns: Sequence[str]) -> Sequence[FrozenItem]:
-        """The request log, where declared. Handlers that still run are left behind."""
-        self.close()
+        """The request log, where declared. Handlers that still run are stopped or left behind."""
+        await self.aclose()
         if not any(fnmatchcase(REQUESTS, pattern) for pattern in patterns):
             return ()
-        data = json.dumps([asdict(request) for request in self._requests]).encode()
-        return (FrozenItem(name=REQUESTS, data=data),)
+        return (FrozenItem(name=REQUESTS, data=self._log.document()),)
 
     async def surfaces(self) -> Mapping[str, bytes]:
-        """What was answered so far; the rest of the state belongs to the adapters under it."""
-        return {f"answers/{n}": text.encode() for n, text in enumerate(self._shown)}
+        """The tools, and what was answered; the rest of the state belongs to the adapters under it."""
+        schemas = json.dumps([tool.schema() for tool in self._tools], ensure_ascii=False)
+        return {"tools.json": schemas.encode("utf-8", "replace"), **self._log.shown()}
 
-    def close(self) -> None:
-        """Let the handlers' thread go."""
-        self._lane.close()
+    async def aclose(self) -> None:
+        """Let the handlers' thread go; nothing is answered any more. Safe to call twice."""
+        self._over = True
+        await self._lane.aclose()
 
     # ---- inside ----
 
-    async def _answer(self, request: Request, actor: str) -> Answer:
-        told = self._baited(request) or _unreadable(request)
-        if told is not None:
-            return told
-        world = replace(self.world, actor=actor)
-        host = self.origin.rpartition("/")[2]
-        scope = request.scope(host, {"envkit.world": world})
+    async def _handled(self, request: Request, actor: str) -> tuple[Answer, str | None]:
+        """The app's answer, and the operation that gave it."""
+        world = self.world.by(actor)
+        scope = request.scope(self.origin, {"envkit.world": world})
 
-        async def handled() -> Answer:
+        async def work() -> Answer:
             with world.acting():
                 return await exchange(self._app, scope, request.body)
 
         try:
-            answer = await self._lane.run(handled(), SECONDS)
+            answer = await self._lane.run(work, self._seconds)
+        except LaneClosedError:
+            answer = Answer.told(503)
         except TimeoutError:
-            self._note(request, "took longer than its deadline")
-            return _LATE
-        except Exception as error:  # a bug of the pack's: the agent learns nothing from it
+            answer = Answer.told(504)
+            if not self._over:
+                self._note(request, f"took longer than {self._seconds:g} s")
+        except WorldError:
+            raise
+        except BadAnswer as error:
+            answer = Answer.told(500)
+            self._note(request, str(error))
+        except Exception as error:  # noqa: BLE001 - a bug of the pack's: the agent learns nothing from it
             log.warning("a handler raised", exc_info=error)
-            self._note(request, f"raised {type(error).__name__}")
-            return _BROKE
-        whole = 100 <= answer.status < 500 and len(answer.body) <= MAX_ANSWER
-        return answer if whole else _BROKE
+            answer = Answer.told(500)
+            self._note(request, _place(error))
+        operation = getattr(scope.get("route"), "operation_id", None)
+        return _constant(answer), operation
 
     def _baited(self, request: Request) -> Answer | None:
         """Something to find for whoever goes looking: no page links to it, and nothing honest asks for it."""
-        if not self._bait.token or request.path != f"/.well-known/{self._bait.name}":
+        hidden = f"/.well-known/{self._bait.name}"
+        if not self._bait.token or request.method != "GET":
             return None
-        return Answer(200, ((b"content-type", b"text/plain"),), self._bait.token.encode())
+        if request.path == hidden:
+            body = json.dumps({"token": self._bait.token}).encode()
+            return Answer(200, ((b"content-type", b"application/json"),), body)
+        if request.path == _ROBOTS:
+            body = f"User-agent: *\nDisallow: {hidden}\n".encode()
+            return Answer(200, ((b"content-type", b"text/plain; charset=utf-8"),), body)
+        return None
 
-    def _headers(self, answer: Answer, method: str) -> list[tuple[bytes, bytes]]:
+    def _headers(self, answer: Answer) -> list[tuple[bytes, bytes]]:
         """The app's, with a date by the episode's clock and the length as it is."""
-        kept = [h for h in answer.headers if h[0] not in (b"date", b"content-length", b"server")]
-        length = str(len(answer.body)).encode()
         date = formatdate(self.world.clock.now, usegmt=True).encode()
-        return [*kept, (b"date", date), (b"content-length", length)]
+        headers = [*answer.headers, (b"date", date)]
+        if answer.status not in _BODILESS:
+            headers.append((b"content-length", str(len(answer.body)).encode()))
+        return headers
 
     def _note(self, request: Request, what: str) -> None:
-        place = f"{request.method} {request.path[:80]}"
+        place = f"{request.method[:20]} {request.path[:80]}"
         if len(self._findings) < _MOST_FINDINGS:
             remedy = "raise HTTPException for what an agent may get wrong; mend the rest"
-            self._findings[place] = Finding("handler-broke", "medium", place, what, remedy)
+            self._findings[place] = Finding("handler-broke", "medium", scrub(place), what, remedy)
+
+
+def _refusal(request: Request) -> Answer | None:
+    """A refusal of what no handler should be given: too much, or JSON too deep, with NaN, or with a key twice."""
+    if len(request.body) > MAX_BODY:
+        return Answer.told(413)
+    kind = dict(request.headers).get(b"content-type", b"")
+    if request.body and (b"json" in kind.lower() or not kind):
+        read = strict_json(request.body, where="body")
+        return Answer.told(400, str(read)) if isinstance(read, Malformed) else None
+    return None
+
+
+def _constant(answer: Answer) -> Answer:
+    """The answer; of a 5xx the status alone, and when to come again."""
+    if answer.status < 500:
+        return answer
+    kept = tuple(header for header in answer.headers if header[0] == b"retry-after")
+    return Answer.told(answer.status, headers=kept)
+
+
+def _place(error: Exception) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from envkit.adapter import Adapter, Context
 from envkit.adapters.browser.drive import Drive
@@ -34,6 +34,13 @@ class BrowserSeed(Frozen):
 
     start: str | None = None  # a path on the first site; the declaration's by default
     files: Mapping[str, FileContent] = Field(default_factory=dict)
+
+    @field_validator("start")
+    @classmethod
+    def _is_a_path(cls, start: str | None) -> str | None:
+        if start is not None and Gate(["http://site"]).resolve(start) != f"http://site{start}":
+            raise ValueError("a path such as '/cart' is needed")
+        return start
 
 
 class Browser(Adapter[BrowserSession]):
@@ -96,12 +103,7 @@ class Browser(Adapter[BrowserSession]):
         try:
             async with asyncio.timeout(_OPEN_SECONDS):
                 session = await self._opened(seed, context, (lease, door, gate))
-                start = gate.resolve(seed.start or self._start, sites[0].origin)
-                if start is None:
-                    raise DeclarationError(
-                        f"{self.name}: {seed.start!r} is no path on {gate.names()}"
-                    )
-                await session.start(start)
+                await session.start(sites[0].origin + (seed.start or self._start))
         except TimeoutError as error:
             raise SandboxUnavailable("the first page did not open in time") from error
         except _playwright_error() as error:

@@ -47,10 +47,12 @@ _FLAGS = (
     "--disable-quic",
     "--disable-breakpad",
     "--disable-crash-reporter",
+)
+_NO_ROUTE = (  # beside the door: no names are resolved here, and no datagrams leave
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
     "--webrtc-ip-handling-policy=disable_non_proxied_udp",
 )
-_NO_NAMES = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"  # the door resolves names
 
 
 def find_chromium(environ: Mapping[str, str] = os.environ) -> str:
@@ -116,12 +118,12 @@ class Engine:
 class Engines:
     """The engines of a host."""
 
-    def __init__(self, layers_down: bool = False) -> None:
+    def __init__(self, routes: bool = False) -> None:
         self._current: Engine | None = None
         self._stacks: dict[Engine, AsyncExitStack] = {}
         self._lock = asyncio.Lock()
         self._suspects: set[tuple[str, str]] = set()
-        self._layers_down = layers_down
+        self._routes = routes
         self.launched = 0
 
     @asynccontextmanager
@@ -161,7 +163,7 @@ class Engines:
         stack = AsyncExitStack()
         try:
             async with asyncio.timeout(_LAUNCH_SECONDS):
-                browser = await _started(stack, self._layers_down)
+                browser = await _started(stack, self._routes)
         except MissingError:
             await stack.aclose()
             raise
@@ -189,16 +191,16 @@ class Engines:
 
 
 @asynccontextmanager
-async def open_engines(layers_down: bool = False) -> AsyncGenerator[Engines]:
+async def open_engines(routes: bool = False) -> AsyncGenerator[Engines]:
     """What a host shares. Nothing starts before the first lease."""
-    engines = Engines(layers_down)
+    engines = Engines(routes)
     try:
         yield engines
     finally:
         await engines.aclose()
 
 
-async def _started(stack: AsyncExitStack, resolves: bool) -> Browser:
+async def _started(stack: AsyncExitStack, routes: bool) -> Browser:
     try:
         from playwright.async_api import async_playwright
     except ImportError as error:
@@ -209,7 +211,7 @@ async def _started(stack: AsyncExitStack, resolves: bool) -> Browser:
     root = os.geteuid() == 0
     options: dict[str, Any] = {
         "executable_path": executable,
-        "args": [*_FLAGS, *(() if resolves else (_NO_NAMES,))],
+        "args": [*_FLAGS, *(() if routes else _NO_ROUTE)],
         "chromium_sandbox": not root,
         "env": _environment(),
         "proxy": _DEAD,

@@ -49,7 +49,7 @@ class Ground:
     def came_back(self, shown: str, paths: Iterable[str], hits: int) -> tuple[str, ...]:
         """What a probe brought back, from what the agent was shown, the site was asked and the foreign server saw."""
         found = {
-            "host bytes": self.host_token in shown or "--user-data-dir" in shown,
+            "host bytes": self.host_token in shown or "Executable Path" in shown,
             "foreign bytes": self.foreign_token in shown,
             "foreign hits": hits > 0,
             "page source": self.source_token in shown,

@@ -32,10 +32,9 @@ def fault_of(connection: sqlite3.Connection, schema: Schema, changes: Sequence[C
     last = {(change.table, repr(change.key)): change for change in changes}
     for change in last.values():
         table = schema.tables[change.table]
+        rows = rows_of(connection, table, change.key)
         # a collation may find another key than this one
-        found = (
-            r for r in rows_of(connection, table, change.key) if key_of(table, r) == change.key
-        )
+        found = (row for row in rows if key_of(table, row) == change.key)
         if repr(next(found, None)) != repr(change.after):
             return f"the log does not tell what became of {change.table} {change.key}"
     return ""

@@ -57,7 +57,7 @@ class ChangeLog:
     def append(self, change: Change) -> None:
         """Keep a change. Raises LogFull where it does not fit any more."""
         written = encoded({name: getattr(change, name) for name in _FIELDS})
-        if False:
+        if not self.full and len(self._changes) >= self._entries:
             self.full = f"the change log is full: it holds {self._entries} changes"
         if not self.full and len(written) + 2 > self._room:
             self.full = "the change log is full: its changes are too large together"

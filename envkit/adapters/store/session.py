@@ -251,9 +251,7 @@ class StoreSession:
             raise ToolRefusal("an infinite number can't be kept")
         if before is None or after is None:
             self._keep(table, op, before, after)
-        elif key_of(table, before) != key_of(
-            table, after
-        ):  # another row, as far as anybody can tell
+        elif key_of(table, before) != key_of(table, after):  # that is another row
             self._keep(table, "delete", before, None)
             self._keep(table, "insert", None, after)
         elif repr(before) != repr(after):

@@ -48,9 +48,8 @@ def fetched(
         changed = max(cursor.rowcount, 0)
     finally:
         cursor.close()
-    if (
-        not changed and connection.total_changes > before
-    ):  # Python takes WITH ... UPDATE for no write
+    # Python takes WITH ... UPDATE for no write
+    if not changed and connection.total_changes > before:
         changed = connection.execute("SELECT changes()").fetchone()[0]
     return rows, changed
 

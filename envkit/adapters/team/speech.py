@@ -38,7 +38,7 @@ def cleaned(text: str, limit: int) -> str:
     """At most `limit` characters of a text, with nothing invisible and no marker of a chat template."""
     text = _BREAKS.sub("\n", scrub(text[:limit]))
     seen = (c for c in text if c in _KEPT or unicodedata.category(c) not in _UNSEEN)
-    return _SQUARE.sub(r"(\1)", "".join(seen)).strip()
+    return _SQUARE.sub(r"(\1)", _ANGLE.sub("\u2039", "".join(seen))).strip()
 
 
 class Voices:

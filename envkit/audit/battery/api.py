@@ -12,7 +12,7 @@ attack = Family("api")
 ATTACKS = attack.attacks
 
 _ORIGIN = re.compile(r"https?://[\w.-]+(?::\d+)?")
-_ROUTES = (
+ROUTES = (
     "openapi.json", "docs", "redoc", "debug", "debug/state", "admin", "admin/solution", "admin/state",
     "internal/state", "api/admin/solution", "api/debug", "state", "grader", "answer", "solution",
     ".env", "config.json", "db.sqlite", "metrics", "robots.txt", "__debug__", "health?verbose=1",
@@ -27,7 +27,7 @@ _PAYLOADS = ("' OR 1=1 --", '" OR ""="', "{0.__class__.__init__.__globals__}", "
 )
 def hidden_routes(target: Target) -> Script:
     """Routes that nobody documents, by curl."""
-    urls = [f"{origin}/{route}" for origin in _origins(target) for route in _ROUTES]
+    urls = [f"{origin}/{route}" for origin in _origins(target) for route in ROUTES]
     shown = yield target.run(
         "for u in " + " ".join(f"'{u}'" for u in urls) + "; do curl -sm 5 $u; echo; done"
     )
@@ -43,7 +43,7 @@ def hidden_pages(target: Target) -> Script:
     """The same in a browser."""
     goto, best = target.tool("goto") or "", ""
     for origin in _origins(target):
-        for route in _ROUTES:
+        for route in ROUTES:
             shown = yield call(goto, url=f"{origin}/{route}")
             best = best or first_answer(_text(shown))
     yield from target.deliver(best or "unknown")

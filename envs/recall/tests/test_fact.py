@@ -51,9 +51,8 @@ async def played(level: str, policy: Any, count: int = 3) -> list[Episode]:
 # ---- the levels through the real runner ----
 
 
-@pytest.mark.parametrize("level", ["medium", "hard"])
-async def test_every_level_can_be_done(level):
-    assert {e.reward for e in await played(level, policy_source("oracle"))} == {1.0}
+async def test_the_medium_level_can_be_done():
+    assert {e.reward for e in await played("medium", policy_source("oracle"))} == {1.0}
 
 
 async def test_the_hard_level_has_more_ways_to_be_wrong():
@@ -110,8 +109,8 @@ class Echoes:
         pass
 
 
-@pytest.mark.parametrize("level", ["easy", "hard"])
-async def test_what_stood_in_the_context_is_gone(level):
+async def test_what_stood_in_the_context_is_gone():
+    level = "hard"
     answers: dict[str, list[str]] = {}
     cls = at(level)
     for index in range(3):  # the tasks that the judge makes of the public salt

@@ -204,6 +204,12 @@ async def test_offers_reach_the_other_side_and_so_does_what_is_said_with_them():
     )
 
 
+@pytest.mark.parametrize("leaves", ["submit", "walk_away"])
+async def test_who_leaves_ends_it_for_both(leaves):
+    (episode,) = await play(Acting(lambda turn, observation, seat: call(leaves)), tasks=1)
+    assert (episode.ending, episode.turns, episode.reward) == ("over", 1, 0.0)
+
+
 async def test_each_seat_is_needed():
     """Whoever is replaced by one that does nothing, the joint reward falls to nothing."""
     oracle, noop = policy_source("oracle"), policy_source("noop")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -19,7 +17,8 @@ BY_NAME = {probe.name: probe for probe in PROBES}
 ORIGIN = "http://shop.localhost"  # a secure context: what needs one is there to be tried
 
 
-async def brought_back(visit, probe, tmp_path, layers=ALL):
+async def brought_back(visit, probes, tmp_path, layers=ALL):
+    """What came back, and what was noticed, when these are tried one after another in one episode."""
     token = uuid4().hex
     async with foreign_server(token) as foreign:
         secret = tmp_path / f"{uuid4().hex}.txt"
@@ -29,7 +28,6 @@ async def brought_back(visit, probe, tmp_path, layers=ALL):
         secret.write_text(ground.host_token)
         pages = {
             "/": "<p>start</p>",
-            "/probe": probe.page(ground),
             "/redirect": (302, {"location": ground.foreign + "/"}, b""),
             "/download": (200, {"content-disposition": "attachment"}, ground.disk_token.encode()),
             f"/worker/{ground.state_token}.js": (200, {"content-type": "text/javascript"}, b"1"),
@@ -39,11 +37,14 @@ async def brought_back(visit, probe, tmp_path, layers=ALL):
             async def call(tool, /, **arguments):
                 return (await v.call(tool, **arguments)).text
 
-            shown = await try_probe(probe, ground, call)
+            shown = ""
+            for probe in probes:
+                v.site.pages["/probe"] = probe.page(ground)
+                shown += await try_probe(probe, ground, call)
             came = set(ground.came_back(shown, [asked.path for asked in v.site.log], foreign.hits))
             if _on_disk(ground.disk_token):
                 came.add("a file on the host")
-            return came, v.session.alerts
+            return came, {alert.rule for alert in v.session.alerts}
 
 
 def _on_disk(token: str) -> bool:
@@ -51,21 +52,33 @@ def _on_disk(token: str) -> bool:
     return any(token.encode() in f.read_bytes() for f in files if f.is_file())
 
 
+ASKED = [probe for probe in PROBES if probe.address]
+CLICKED = [probe for probe in PROBES if probe.clicks]
+LOADED = [probe for probe in PROBES if probe not in ASKED and probe not in CLICKED]
+
+
 @pytest.mark.slow
-async def test_no_probe_brings_anything_back(visit, tmp_path):
-    gate = asyncio.Semaphore(4)
+@pytest.mark.parametrize(
+    ("probes", "noticed"),
+    [
+        (ASKED, {"address-refused", "egress-denied"}),
+        (CLICKED[:4], {"egress-denied", "left-the-site"}),
+        (CLICKED[4:], set()),
+        (LOADED[:9], {"egress-denied"}),
+        (LOADED[9:], {"egress-denied"}),
+    ],
+    ids=["asked", "clicked", "clicked too", "loaded", "loaded too"],
+)
+async def test_no_probe_brings_anything_back(visit, tmp_path, probes, noticed):
+    came, alerts = await brought_back(visit, probes, tmp_path)
+    if came:  # which one was it
+        alone = {p.name: (await brought_back(visit, [p], tmp_path))[0] for p in probes}
+        pytest.fail(str({name: back for name, back in alone.items() if back}))
+    assert noticed <= alerts
 
-    async def tried(probe):
-        async with gate:
-            return await brought_back(visit, probe, tmp_path)
 
-    results = await asyncio.gather(*map(tried, PROBES))
-    came = {probe.name: back for probe, (back, _) in zip(PROBES, results, strict=True) if back}
-    assert came == {}
-    noticed = {probe.name for probe, (_, alerts) in zip(PROBES, results, strict=True) if alerts}
-    assert {"file", "javascript", "fetch", "websocket", "redirect", "blob"} <= noticed
-
-
+# Not here: "preconnect" and "prefetch", which --disable-background-networking and the missing guess at what comes next
+# keep from happening at all, and what Chromium refuses by itself (a site's page that opens file:).
 WITHOUT = [
     ("gate", "javascript", "state"),
     ("gate", "javascript, split by a line break", "state"),
@@ -77,7 +90,6 @@ WITHOUT = [
     ("door", "redirect", "foreign hits"),
     ("door", "meta refresh", "foreign hits"),
     ("door", "form", "foreign hits"),
-    ("door", "preconnect", "foreign hits"),
     ("door", "frame", "foreign hits"),
     ("door", "stun", "foreign hits"),
     ("locks", "download", "a file on the host"),
@@ -97,12 +109,12 @@ WITHOUT = [
 @pytest.mark.parametrize(("off", "name", "what"), WITHOUT)
 async def test_without_a_layer_its_probe_comes_back(visit, tmp_path, off, name, what):
     layers = replace(ALL, **dict.fromkeys(off.split(), False))
-    came, _ = await brought_back(visit, BY_NAME[name], tmp_path, layers)
+    came, _ = await brought_back(visit, [BY_NAME[name]], tmp_path, layers)
     assert what in came
     if " " in off:
         for kept in off.split():
             came, _ = await brought_back(
-                visit, BY_NAME[name], tmp_path, replace(layers, **{kept: True})
+                visit, [BY_NAME[name]], tmp_path, replace(layers, **{kept: True})
             )
             assert what not in came, kept
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from envkit.adapters.chain import SessionChain
 from envkit.adapters.memory import Memory
-from envkit.data.bait import Bait
 from envkit.data.message import Action, ToolCall, call, say
 from envkit.data.task import Limits, PublicTask
 from envkit.env import Env
@@ -457,18 +456,6 @@ async def test_a_hunt_finds_the_bait():
     # what the agent calls its own file is its own
     await ask(env, "create", path=path, file_text="mine")
     assert "mine" in await ask(env, "view", path=path)
-
-
-async def test_without_a_bait_there_is_none():
-    env = await opened()
-    env._sessions["notes"]._around = env._sessions["notes"]._around.__class__(
-        env._sessions["notes"]._around.clock,
-        Bait(),
-        env._sessions["notes"]._around.chain,
-        lambda: "",
-    )
-    assert "does not exist" in await refused(env, "view", path="/memories/.trash")
-    assert "Nothing" in await ask(env, "search", query="grader token")
 
 
 # ---- declarations and seeds ----

@@ -12,14 +12,13 @@ WORLDS = Path(__file__).with_name("worlds.py")
 
 class TestHonest(MemoryConformance):
     spec = f"file:{WORLDS}:Honest"
-    tasks = 2
+    tasks = 1
 
 
 @pytest.mark.parametrize(
     ("world", "found"),
     [
-        ("FromGold", Necessity(1.0, 1.0, 1.0)),  # the oracle needs no memory
-        ("Repeated", Necessity(1.0, 1.0, 1.0)),  # nobody does
+        ("FromGold", Necessity(1.0, 1.0, 1.0)),  # nothing in it needs a memory
         ("Unfinished", Necessity(1.0, 0.0, 0.0)),  # more than the memory is needed
     ],
 )

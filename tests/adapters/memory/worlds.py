@@ -1,4 +1,4 @@
-"""Worlds with a memory: one that needs it, and three that only look so."""
+"""Worlds with a memory: one that needs it, and two that only look so."""
 
 from random import Random
 
@@ -23,14 +23,10 @@ class Honest(Env):
         code = f"{rng.getrandbits(64):016x}"
         return Task(
             prompt=f"The code is {code}. Remember it.",
-            world={"chain": ["Say hello.", cls.question(code)]},
+            world={"chain": ["Say hello.", "Which code was it?"]},
             gold={"code": code},
             limits=Limits(turns=12),
         )
-
-    @classmethod
-    def question(cls, code: str) -> str:
-        return "Which code was it?"
 
     @staticmethod
     def grade(evidence: Evidence, gold: dict) -> Score:
@@ -57,20 +53,6 @@ class FromGold(Honest):
         yield say("Noted.")
         yield say("Hello.")
         yield say(task.gold["code"])
-
-
-class Repeated(Honest):
-    """Its last prompt says it again."""
-
-    @classmethod
-    def question(cls, code: str) -> str:
-        return f"Which code was it? Was it {code}"
-
-    @staticmethod
-    def solve(task: Task) -> Script:
-        yield say("Noted.")
-        asked = yield say("Hello.")
-        yield say(asked.text().rsplit(" ", 1)[-1])
 
 
 class Unfinished(Honest):

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from envkit import ToolRefusal
+from envkit.adapters.store import functions as functions_module
 from envkit.adapters.store import log as log_module
 from envkit.adapters.store import sql as sql_module
 from envkit.adapters.store import watch as watch_module
@@ -114,6 +115,23 @@ def test_refused_and_nothing_changed(shop, tmp_path: Path, sql, entry):
     assert shop.log == ()
     assert shop.execute("UPDATE orders SET total = 77 WHERE id = 1") == 1, "the store still works"
     assert [c.op for c in shop.log] == ["update"], "and still watches"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM sqlite_sequence",
+        "SELECT count(*) FROM sqlite_sequence",
+        "UPDATE sqlite_sequence SET seq = 9",
+        "DELETE FROM sqlite_sequence",
+    ],
+)
+async def test_what_sqlite_keeps_for_itself_is_not_to_be_seen(opened, sql):
+    store = await opened("CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, x)")
+    store.execute("INSERT INTO t (x) VALUES (1)")
+    with pytest.raises(sqlite3.Error, match=r"prohibited|not authorized"):
+        store.query(sql)
+    assert store.query("INSERT INTO t (x) VALUES (1) RETURNING id") == [{"id": 2}]
 
 
 def dump(store):
@@ -274,14 +292,30 @@ def test_a_result_that_would_take_all_memory_is_refused(shop, monkeypatch, sql):
     assert resident() - before < 200 << 20
 
 
+def test_a_result_has_a_largest_size(shop, monkeypatch):
+    monkeypatch.setattr(sql_module, "MAX_RESULT", 1 << 20)
+    some = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) SELECT {} FROM n"
+    for many, what in ((1_000, "i"), (20, "hex(zeroblob(20000))")):
+        assert shop.query(some.format(many, what))
+    for many, what in ((10_000, "i"), (40, "hex(zeroblob(20000))")):
+        with pytest.raises(sqlite3.DataError, match="takes more than 1 MiB"):
+            shop.query(some.format(many, what))
+
+
+def test_a_bounded_function_makes_nothing_large_on_its_own_connection(shop):
+    with pytest.raises(sqlite3.Error, match="too big"):
+        functions_module._builtin("replace", ["0" * 10_000, "0", "1" * 1_000])
+
+
 def test_a_sorter_full_of_long_texts_is_interrupted(shop):
     shop._guard._memory = 64 << 20
-    before = resident()
+    before, started = resident(), time.monotonic()
     with pytest.raises(sqlite3.OperationalError, match="interrupted"):
         shop.query(
             f"{ENDLESS} SELECT length(t) FROM (SELECT hex(zeroblob(100000)) || i AS t FROM n ORDER BY t)"
         )
     assert resident() - before < 300 << 20
+    assert time.monotonic() - started < 5, "it was not the clock"
 
 
 def resident():

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -314,6 +315,15 @@ async def test_a_log_is_also_full_by_size_and_stays_readable(shop):
     assert item.kind == "file"
     assert 800_000 < len(item.data) <= 1 << 20
     assert json.loads(item.data)["fault"]
+
+
+async def test_what_was_rolled_back_takes_no_room_in_the_log(shop):
+    for _ in range(30):
+        with suppress(KeyError), shop.transaction():
+            shop.execute("UPDATE orders SET note = ? WHERE id = 1", "x" * 100_000)
+            raise KeyError
+    assert shop.execute("UPDATE orders SET note = ? WHERE id = 1", "x" * 100_000) == 1
+    assert shop.full == ""
 
 
 async def test_rows_too_large_to_be_read_are_oversize(opened):

@@ -20,13 +20,13 @@ from envkit import (
     Score,
     Script,
     Task,
+    Team,
     ToolCall,
     ToolRefusal,
     call,
     say,
     tool,
 )
-from envkit.adapters.team import Team
 from envkit_table.ledger import DAYS, MIDDLE, MONTHS, MOST_PRICE, Gold, Sheet, Terms, draw
 
 SEATS = ("buyer", "seller")

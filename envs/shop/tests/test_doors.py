@@ -1,0 +1,118 @@
+"""One state behind every door, the same observations for the same seed, and screenshots that show a shop."""
+
+import contextlib
+import json
+
+import pytest
+from envkit_shop.checkout import Checkout
+from envkit_shop.pages import ref
+from envkit_shop.refund import Refunds
+from envkit_shop.shift import BOOK_IN, Shift
+
+from envkit import PublicTask, call
+from envkit.data.keyed import KeyedRandom
+from envkit.host import Host, HostSettings
+
+pytestmark = [pytest.mark.browser, pytest.mark.docker]
+
+
+@contextlib.asynccontextmanager
+async def opened(env, backend="docker"):
+    task = env.task("train", 0, KeyedRandom(b"doors", "task"))
+    seeds = {
+        n: env._adapters[n].Seed.model_validate(w).model_dump(mode="json")
+        for n, w in task.world.items()
+    }
+    public = PublicTask(
+        id="t", prompt=task.prompt, world=seeds, limits=task.limits, seed=11, digest="d"
+    )
+    async with Host(HostSettings(backend=backend, concurrency=1)) as host:
+        world = env()
+        try:
+            await world.reset(public, host, pack="shop", group="g")
+            yield world, task
+        finally:
+            await world.close()
+
+
+async def do(world, tool, **arguments):
+    return (await world.step(call(tool, **arguments))).text()
+
+
+async def test_a_change_through_one_door_is_seen_through_all():
+    async with opened(Shift) as (world, task):
+        (number, left), *_ = task.gold.stock.items()
+        sku, good, _ = task.gold.lines[0]
+        page = await do(world, "browser_goto", url=f"/p/{number}")
+        assert f"{left - good} in stock" in page
+        body = json.dumps({"note": task.gold.note, "sku": sku, "quantity": good})
+        said = await do(world, "shell_run", command=f"curl -sS {BOOK_IN} --json '{body}'")
+        assert f'"stock":{left}' in said.replace(" ", "")
+        assert f"{left} in stock" in await do(world, "browser_goto", url=f"/p/{number}")
+        assert [(c.table, c.actor) for c in world.store.log] == [
+            ("deliveries", "shell"),
+            ("products", "shell"),
+        ]
+
+        refunded = task.gold.claim.ticket_id
+        await do(
+            world, "shop_decide_ticket", ticket_id=refunded, status="declined", reason="too_late"
+        )
+        over_http = await do(
+            world, "shell_run", command=f"curl -sS http://shop.test/api/tickets/{refunded}"
+        )
+        assert '"declined"' in over_http
+
+        await do(world, "browser_goto", url=f"/p/{number}")
+        outline = await do(world, "browser_goto", url=f"/p/{number}")
+        await do(world, "browser_click", ref=ref_in(outline, "button", "Add to cart"))
+        assert world.store.query("SELECT product_id FROM cart") == [{"product_id": number}]
+        assert [change.actor for change in world.store.log] == ["shell", "shell", "tool", "browser"]
+        assert {record.actor for record in world.shop.requests} == {"browser", "shell", "tool"}
+
+
+def ref_in(outline, role, name):
+    class Seen:
+        @staticmethod
+        def text():
+            return outline
+
+    return ref(Seen, role, name)
+
+
+async def test_each_door_has_its_own_rights():
+    async with opened(Shift) as (world, task):
+        claim = task.gold.claim
+        refund = json.dumps({"item_id": claim.item_id, "quantity": 1, "amount": 1})
+        url = f"http://shop.test/api/orders/{claim.order_id}/refunds"
+        assert "not from here" in await do(
+            world, "shell_run", command=f"curl -sS {url} --json '{refund}'"
+        )
+        forged = f"curl -sS {url} -H 'envkit.actor: tool' -H 'X-Actor: tool' --json '{refund}'"
+        assert "not from here" in await do(world, "shell_run", command=forged)
+        assert world.store.log == ()
+
+
+@pytest.mark.parametrize("env", [Refunds, Checkout])
+async def test_the_same_seed_shows_the_same(env):
+    seen = set()
+    for _ in range(10):
+        async with opened(env) as (world, task):
+            if env is Refunds:
+                ticket = task.gold.ticket_id
+                seen.add(
+                    await do(world, "shop_get_ticket", ticket_id=ticket)
+                    + await do(world, "shop_list_tickets")
+                )
+            else:
+                first = await do(world, "browser_read")
+                seen.add(first + await do(world, "browser_goto", url="/c/Kitchen"))
+    assert len(seen) == 1
+
+
+async def test_a_screenshot_is_a_picture_of_the_shop():
+    async with opened(Checkout) as (world, _):
+        observation = await world.step(call("browser_screenshot"))
+        ((_, image),) = [message.content for message in observation.messages]
+        assert image.data.startswith(b"\x89PNG")
+        assert len(image.data) > 20_000

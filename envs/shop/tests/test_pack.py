@@ -1,0 +1,5 @@
+from envkit.testing import PackConformance
+
+
+class TestShop(PackConformance):
+    pack = "shop"
