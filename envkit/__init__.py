@@ -6,7 +6,7 @@ Importing this loads the standard library and pydantic, nothing else; an adapter
 opens.
 """
 
-from typing import TYPE_CHECKING, Any
+import typing
 
 from envkit.adapter import Adapter, Artefact, Clock, Context, Floor, Session
 from envkit.adapters.api import Api
@@ -29,7 +29,7 @@ from envkit.env import Config, Env
 from envkit.errors import EnvkitError
 from envkit.toolbox import ToolRefusal
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from envkit.adapters.api.world import World
 
 __all__ = [
@@ -89,7 +89,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> typing.Any:
     """`World` is a FastAPI dependency: whoever asks for it has FastAPI loaded anyway."""
     if name == "World":
         from envkit.adapters.api.world import World

@@ -8,11 +8,12 @@ other host is refused, and the refusal noted. So there is no route to anywhere b
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from envkit.data.score import Finding
 from envkit.errors import MissingError
@@ -24,11 +25,17 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ACTOR = "envkit.actor"
 """The key of an ASGI scope that says through which adapter a request came, by the adapter's name."""
 
+log = logging.getLogger("envkit.door")
+
 _CONNECTIONS = 64  # at once; what is over it is dropped
 _KERNEL_BUFFER = 65_536
-_SILENCE = 10.0  # seconds that a connection may take for its first request
+_SILENCE = 10.0  # seconds in which a connection has to get a request across, or is dropped
+_BODY = 8 << 20  # bytes of a request; sites may take less
+_GRACE = 1.0  # seconds that what a site still does may take to end, once it is cancelled
 _MOST_ALERTS = 16  # of one episode
 _REFUSAL = b"This host cannot be reached from here.\n"
+_TOO_LARGE = b"Content Too Large\n"
+_BROKEN = b"Internal Server Error\n"
 
 
 class Site(Protocol):
@@ -68,24 +75,54 @@ class Door:
             self._refused[what] = Finding("egress-denied", "low", self._actor, seen, remedy)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Route one request by the host that it names."""
+        """Route one request by the host that it names. What a site raises is answered by a constant 500."""
         host = _take_host(scope)
         site = self._sites.get(host)
         if site is None or scope["method"] == "CONNECT":
-            self.refuse(host or "no host at all")
+            self.refuse(host.removeprefix(":80") or "no host at all")
             await _answer(send, 403, _REFUSAL)
             return
         scope[ACTOR] = self._actor
-        await site.respond(scope, receive, send)
+        body = _Body(receive)
+        try:
+            await site.respond(scope, body.receive, send)
+        except _TooLarge:
+            await _answer(send, 413, _TOO_LARGE, close=True)
+        except asyncio.CancelledError:  # the episode is over: nobody is there to be answered
+            return
+        except Exception as error:
+            log.warning("a site raised", exc_info=error)
+            await _answer(send, 500, _BROKEN, close=True)
+
+
+class _TooLarge(Exception):
+    """A request's body is over the cap."""
+
+
+class _Body:
+    """A request's body on its way to a site, as far as it is taken."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._size = 0
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        """The next part. Raises _TooLarge."""
+        message = await self._receive()
+        self._size += len(message.get("body", b""))
+        if self._size > _BODY:
+            raise _TooLarge
+        return message
 
 
 @asynccontextmanager
 async def open_door(sites: Sequence[Site], actor: str) -> AsyncGenerator[Door]:
     """Listen on a free loopback port until the episode ends. Raises MissingError without uvicorn."""
     door = Door(sites, actor)
-    opened: set[asyncio.BaseTransport] = set()
+    opened: set[asyncio.Transport] = set()
+    make, tasks = _protocols(door, opened)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(_protocols(door, opened), "127.0.0.1", 0)
+    server = await loop.create_server(make, "127.0.0.1", 0)
     (listener,) = server.sockets
     # Its connections inherit this: the kernel's own buffer grows to megabytes for each that nobody reads.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER)
@@ -100,11 +137,18 @@ async def open_door(sites: Sequence[Site], actor: str) -> AsyncGenerator[Door]:
             await asyncio.sleep(0)
         finally:
             server.close()
-            for transport in opened:  # kept-alive ones would outlive the episode
-                transport.close()
+            for transport in list(opened):  # kept-alive ones, and those whose peer does not read
+                transport.abort()
+            for task in list(tasks):
+                task.cancel()
+        if tasks:
+            await asyncio.wait(list(tasks), timeout=_GRACE)
 
 
-def _protocols(door: Door, opened: set[asyncio.BaseTransport]) -> Callable[[], asyncio.Protocol]:
+def _protocols(
+    door: Door, opened: set[asyncio.Transport]
+) -> tuple[Callable[[], asyncio.Protocol], set[asyncio.Task[None]]]:
+    """What makes a connection's protocol, and the tasks of all of their requests."""
     try:
         from uvicorn import Config
         from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -117,28 +161,37 @@ def _protocols(door: Door, opened: set[asyncio.BaseTransport]) -> Callable[[], a
     )  # fmt: skip
     config.load()
     state = ServerState()
+    # an agent sends what it likes, which is no news for whoever runs this
+    mute = logging.Logger("envkit.door.wire", logging.CRITICAL + 1)
 
     class Connection(H11Protocol):
-        """One connection. It is dropped where it asks for nothing, and over the most that there may be."""
+        """One connection. It is dropped where it gets no request across, and over the most that there may be."""
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            self.logger = mute
+            self._seen: object = None  # the request that was being sent as it was last looked at
             opened.add(transport)
-            self._silent = self.loop.call_later(_SILENCE, transport.abort)
+            self._watch = self.loop.call_later(_SILENCE, self._look)
             super().connection_made(transport)
             if len(opened) > _CONNECTIONS:
                 transport.abort()
 
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            if self.cycle is not None:  # a whole head has come
-                self._silent.cancel()
-
         def connection_lost(self, exc: Exception | None) -> None:
             opened.discard(self.transport)
-            self._silent.cancel()
+            self._watch.cancel()
             super().connection_lost(exc)
 
-    return lambda: Connection(config=config, server_state=state, app_state={})
+        def _look(self) -> None:
+            """Drop it if it is where it was: no request yet, the same unfinished one, or no new one since."""
+            at = self.cycle
+            waits_for_us = at is not None and not at.more_body and not at.response_complete
+            if at is self._seen and not waits_for_us:
+                self.transport.abort()
+                return
+            self._seen = at
+            self._watch = self.loop.call_later(_SILENCE, self._look)
+
+    return lambda: Connection(config=config, server_state=state, app_state={}), state.tasks
 
 
 def _host(origin: str) -> str:
@@ -160,15 +213,16 @@ def _take_host(scope: Scope) -> str:
         host = _host(raw) if parts.scheme == "http" else f"{parts.scheme}:{parts.netloc}"
     except ValueError:  # no port, brackets that do not close
         return raw[:200]
-    prefix = len(raw) - len(parts.path)
-    scope["path"] = scope["path"][prefix:] or "/"
+    scope["path"] = unquote(parts.path) or "/"
     scope["raw_path"] = (parts.path or "/").encode("latin-1")
     rest = [(name, value) for name, value in scope["headers"] if name != b"host"]
-    scope["headers"] = [(b"host", parts.netloc.encode("latin-1")), *rest]
+    named = parts.netloc.rpartition("@")[2]
+    scope["headers"] = [(b"host", named.encode("latin-1")), *rest]
     return host
 
 
-async def _answer(send: Send, status: int, body: bytes) -> None:
+async def _answer(send: Send, status: int, body: bytes, *, close: bool = False) -> None:
     headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(body)).encode())]
+    headers += [(b"connection", b"close")] if close else []
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,42 +1,82 @@
-"""The documentation is run: the tutorial's environment is played, its snippets and the README's are compiled."""
+"""The documentation is run: its environments are played, its other snippets compiled, its commands parsed."""
 
 import asyncio
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import typer
 
+from envkit.cli import app
 from envkit.rollout.policy import policy_source
 from envkit.rollout.runner import Runner, RunSettings
 
 ROOT = Path(__file__).parent.parent
+HOW_TO = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("docs/how-to/*.md"))]
+PAGES = ["README.md", "docs/tutorial.md", *HOW_TO]
 
 
-def snippets(page: str) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
+def snippets(page: str, language: str = "python") -> list[str]:
+    found = re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
+    return [str(snippet) for snippet in found]
 
 
+def environments() -> list[tuple[str, str, str]]:
+    """Every snippet that is a whole file with an environment in it: page, class, source."""
+    return [
+        (page, found[1], source)
+        for page in PAGES
+        for source in snippets(page)
+        if source.startswith('"""')
+        and (found := re.search(r"^class (\w+)\(Env\[", source, re.MULTILINE))
+    ]
+
+
+@pytest.mark.parametrize("policy", ["oracle", "noop", "near-misses"])
 @pytest.mark.parametrize(
-    ("policy", "reward"), [("oracle", 1.0), ("noop", 0.0), ("near-misses", 0.0)]
+    ("page", "name", "source"),
+    environments(),
+    ids=[Path(page).stem for page, _, _ in environments()],
 )
-def test_the_tutorials_environment_plays_as_it_says(policy, reward, tmp_path):
-    path = tmp_path / "stock.py"
-    path.write_text(snippets("docs/tutorial.md")[0])
+def test_an_environment_plays_as_its_page_says(page, name, source, policy, tmp_path):
+    path = tmp_path / "page.py"
+    path.write_text(source)
     episodes = []
 
     async def play() -> None:
-        settings = RunSettings(spec=f"file:{path}:Stock", tasks=4, concurrency=4)
+        settings = RunSettings(spec=f"file:{path}:{name}", tasks=4, concurrency=4)
         async with Runner(settings, policy_source(policy)) as runner:
             await runner.run(episodes.append)
 
     asyncio.run(play())
-    assert {episode.reward for episode in episodes} == {reward}
+    assert {episode.reward for episode in episodes} == {1.0 if policy == "oracle" else 0.0}
+    assert {episode.invalid for episode in episodes} == {None}
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+def test_the_tutorial_and_the_adapters_have_environments_to_play():
+    played = {page for page, _, _ in environments()}
+    assert played == {
+        "docs/tutorial.md",
+        *(f"docs/how-to/{n}.md" for n in ("agents", "combine", "memory")),
+    }
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_snippets_compile(page):
     for snippet in snippets(page):
         compile(snippet, page, "exec")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_are_such_as_envkit_takes(page):
+    """Each is parsed as the command line would, and not carried out: a flag that is gone is found."""
+    commands = typer.main.get_command(app)
+    for snippet in snippets(page, "bash"):
+        for line in snippet.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["envkit"] and words[1:]:
+                commands.commands[words[1]].make_context(words[1], words[2:])
 
 
 def test_links_lead_somewhere():

@@ -1,4 +1,4 @@
-"""What is shipped: wheels of envkit and of every pack here, installed where the checkout is out of reach, play there."""
+"""What is shipped: wheels of envkit and of every pack, installed out of reach of the checkout, play there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKS = sorted(path.parent.name for path in ROOT.glob("envs/*/pyproject.toml"))
-IN_PROCESS = ["starter/lookup", "shop/refund", "recall/fact", "table/bargain"]  # no sandbox, no browser
+IN_PROCESS = [
+    "starter/lookup",
+    "shop/refund",
+    "recall/fact",
+    "table/bargain",
+]  # no sandbox, no browser
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

@@ -8,7 +8,7 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from envkit.audit.play import Played, perform
 from envkit.audit.poison import poisoned
 from envkit.audit.seen import PERTURBATIONS, Drawn, Graded, Repeat, Seen
 from envkit.data.score import Invalid, Reason
-from envkit.errors import EnvkitError, MissingError, TaskError
+from envkit.errors import MissingError, TaskError
 from envkit.host import Host, HostSettings
 from envkit.judge.client import Judge, JudgeSettings
 from envkit.rollout.play import Work
@@ -160,7 +160,7 @@ async def _repeats(seen: Seen, tell: Tell) -> None:
         async with limit:
             answer = await _repeat(seen, name)
             if "outcomes" in answer:
-                seen.repeats.append(Repeat(name, answer["outcomes"]))
+                seen.repeats.append(Repeat(name, answer["outcomes"], answer["seconds"]))
             else:
                 seen.missing.append(f"repetition ({name}): {answer['error']}")
             tell(name)

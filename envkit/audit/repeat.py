@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import json
 import sys
+import time
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -55,7 +56,11 @@ class Inside(Judge):
             raise ScriptFailed(reply["why"])
         if "unstable" in reply:
             raise JudgeError("task() made another task from the same key")
-        return {**reply, "score": {"blame": None, **reply["score"]}} if "score" in reply else reply
+        if "score" not in reply:
+            return reply
+        score = reply["score"]
+        values = {name: value for name, (value, _) in score["checks"].items()}
+        return {"score": {**score, "checks": values, "blame": None}}
 
 
 def judge_for(resolved: Resolved, told: dict[str, Any]) -> Judge:
@@ -75,7 +80,7 @@ async def play(told: dict[str, Any]) -> dict[str, Any]:
         host = await stack.enter_async_context(Host(HostSettings(told["backend"], told["concurrency"])))
         judge = await stack.enter_async_context(judge_for(resolved, told))
         stage = Stage(resolved, judge, host, watchdog)
-        busy = asyncio.Semaphore(told["concurrency"])
+        busy, started = asyncio.Semaphore(told["concurrency"]), time.monotonic()
 
         async def one(split: str, index: int) -> None:
             async with busy:
@@ -87,7 +92,8 @@ async def play(told: dict[str, Any]) -> dict[str, Any]:
                 outcomes[f"{split}/{index}"] = outcome
 
         await asyncio.gather(*(one(split, index) for split, index in told["tasks"]))
-    return outcomes
+        seconds = time.monotonic() - started
+    return {"outcomes": outcomes, "seconds": seconds}
 
 
 def main() -> None:
@@ -95,7 +101,7 @@ def main() -> None:
     told = json.load(sys.stdin)
     stream, sys.stdout = sys.stdout, sys.stderr  # an author's print is no answer
     try:
-        answer: dict[str, Any] = {"outcomes": asyncio.run(play(told))}
+        answer = asyncio.run(play(told))
     except EnvkitError as error:
         answer = {"error": str(error)}
     stream.write(json.dumps(answer))

@@ -8,7 +8,6 @@ from typing import Any
 
 from envkit.audit.play import Played
 from envkit.data.score import Invalid, Verdict
-from envkit.data.spec import EnvSpec
 from envkit.data.task import PublicTask, Task
 from envkit.host import Backend
 from envkit.judge.keys import PUBLIC_SALT
@@ -80,6 +79,7 @@ class Repeat:
 
     name: str
     outcomes: Mapping[str, Mapping[str, Any]]
+    seconds: float = 0.0  # that the episodes took
 
 
 @dataclass
@@ -97,6 +97,7 @@ class Seen:
     applicable: list[str] = field(default_factory=list)  # attacks
     others: list[str] = field(default_factory=list)  # that do not apply
     missing: list[str] = field(default_factory=list)
+    read: set[str] | None = None  # fields of the gold that grade reads, once that is known
 
     @property
     def place(self) -> str:
@@ -115,9 +116,7 @@ class Seen:
         return None
 
 
-def draw(
-    resolved: Resolved, worker: Worker, split: str, index: int
-) -> Drawn:
+def draw(resolved: Resolved, worker: Worker, split: str, index: int) -> Drawn:
     """Make one task here. Raises TaskError or AuthorError, as the judge would."""
     made = worker._task(split, index)
     gold = worker._golds.dump_python(made.task.gold, mode="json")
@@ -133,8 +132,3 @@ def sizes(resolved: Resolved, most: int) -> Iterator[tuple[str, int]]:
     """Each split, and how many of its tasks are looked at."""
     for split, size in resolved.env.splits.items():
         yield split, most if size is None else min(most, size)
-
-
-def spec_of(settings: AuditSettings) -> EnvSpec:
-    """The spec, read."""
-    return EnvSpec.parse(settings.spec)

@@ -16,12 +16,14 @@ from typing import Annotated
 import typer
 
 from envkit.cli.attack import attack
+from envkit.cli.audit import audit
 from envkit.cli.bench import bench
 from envkit.cli.doctor import doctor
 from envkit.cli.new import new
 from envkit.cli.output import document, listen_to_warnings, say, stdout_for_the_document
 from envkit.cli.packs import list_environments
 from envkit.cli.rollout import rollout
+from envkit.cli.train import train
 from envkit.cli.validate import validate
 from envkit.errors import EnvkitError, MissingError, RecordError, UsageError
 
@@ -60,7 +62,9 @@ app.command("list")(list_environments)
 app.command()(new)
 app.command()(validate)
 app.command()(rollout)
+app.command()(train)
 app.command()(attack)
+app.command()(audit)
 app.command()(doctor)
 app.command()(bench)
 

@@ -22,7 +22,9 @@ from envkit.rollout.policy import policy_source
 from envkit.rollout.record import Episode
 from envkit.rollout.runner import Runner, RunSettings
 
-MINUTES = 5  # for a test that plays: a pack may have several environments, and few cores to open them on
+MINUTES = (
+    5  # for a test that plays: a pack may have several environments, and few cores to open them on
+)
 
 
 class PackConformance:

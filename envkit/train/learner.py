@@ -57,16 +57,16 @@ class Learner:
         lr: of AdamW
         warmup: steps until the rate is reached
         temperature: that the rows were sampled at
-        budget: tokens of one micro-batch, padding included
+        budget: tokens of one micro-batch, padding included; less on a CPU, where padding costs and calls do not
 
     Weights below 32 bits are trained by a copy in 32 bits: most updates are smaller than they can hold.
     """
 
     def __init__(
-        self, model: Any, *, lr: float, warmup: int = 0, temperature: float = 1.0, budget: int = 16_384
+        self, model: Any, *, lr: float, warmup: int = 0, temperature: float = 1.0, budget: int | None = None
     ) -> None:  # fmt: skip
         self.model = model
-        self.budget = budget
+        self.budget = budget or (16_384 if model.device.type == "cuda" else 2_048)
         self.steps = 0
         self._lr = lr
         self._warmup = warmup

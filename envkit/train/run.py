@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,13 +14,22 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from envkit.data.task import Frozen
-from envkit.errors import RecordError
+from envkit.errors import MissingError, RecordError
 from envkit.host import Backend
 from envkit.rollout.trial import Stage
-from envkit.train.loss import LossName
 from envkit.train.models import TINY
 
 RUN = "run.json"
+NEEDED = ("torch", "transformers", "tensorboard", "matplotlib")
+
+Loss = Literal["clip", "cispo", "gspo", "dppo", "reinforce"]
+
+
+def require() -> None:
+    """Raise MissingError for what is not installed, before anything is begun."""
+    for name in NEEDED:
+        if importlib.util.find_spec(name) is None:
+            raise MissingError(f"training needs {name}: pip install 'envkit[train]'")
 
 
 class TrainSettings(Frozen):
@@ -33,7 +43,7 @@ class TrainSettings(Frozen):
     groups: int = Field(16, gt=0)  # tasks of a step
     group_size: int = Field(8, gt=1)  # episodes of a task
     lr: float | None = Field(None, gt=0)
-    loss: LossName = "clip"
+    loss: Loss = "clip"
     minibatches: int = Field(2, gt=0, le=2)  # optimizer steps of a step
     warm: str | None = None
     warm_steps: int | None = Field(None, ge=0)

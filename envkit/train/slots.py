@@ -152,6 +152,9 @@ class SlotEngine:
                     self._admit()
                     await self._run()
                     self._settle()
+                await asyncio.sleep(
+                    0
+                )  # whoever got something may ask for more before the thread goes on
         except Exception as error:  # noqa: BLE001 - whoever waits is told; a bug of ours as it is
             torchs = isinstance(error, RuntimeError | MemoryError)  # no memory left, a lost device
             self._fail(EngineFailed(f"the engine failed: {error}") if torchs else error)

@@ -24,22 +24,11 @@ class Stepper:
         self.version = 0  # of the weights
         self.context = context  # the most tokens of a slot
         self._model = model
-        self._lost = 0  # steps, by slots whose prompts wait
 
     def step(self, busy: list[Slot]) -> bool:
-        """One forward; whether it finished something.
-
-        A forward over few tokens costs as much as one over many, so prompts are run together: the first waits until
-        the slots that wait have lost as many steps as the others would lose by the forward.
-        """
+        """One forward; whether it finished something. Prompts go first: their slots then join the others."""
         behind = [slot for slot in busy if slot.behind > 1]
-        going = [slot for slot in busy if slot.behind == 1]
-        if behind and self._lost >= len(going):
-            rows, width = _chunk(behind)
-            self._lost = 0
-        else:
-            rows, width = going, 1
-            self._lost += len(behind)
+        rows, width = _chunk(behind) if behind else (busy, 1)
         logits = self._forward(rows, width)
         ready = [at for at, slot in enumerate(rows) if slot.behind == 0]
         if ready:

@@ -18,6 +18,7 @@ from envkit_validators import (
     all_of,
     any_of,
     exact,
+    expect,
     gate,
     lines,
     list_equal,
@@ -30,6 +31,7 @@ from envkit_validators import (
     round_trip,
     set_equal,
     similar,
+    state,
     table_equal,
     tree_equal,
     weighted,
@@ -42,7 +44,15 @@ from envkit.data.probe import Reply
 from envkit.data.score import Check, passed
 from envkit.data.strict import Malformed, Oversize
 
-HELPERS = {"Near", "Sha256", "Slot", "lines"}  # expectations and readers: they give no check
+HELPERS = {
+    "Near",
+    "Sha256",
+    "Slot",
+    "allow",
+    "expect",
+    "forbid",
+    "lines",
+}  # expectations and readers: they give no check
 NAN, INF = float("nan"), float("inf")
 
 
@@ -234,10 +244,22 @@ class Row:
 
 LIST = [1, "a", True]
 DOC = {"a": [1, True, None], "b": {"c": 2.5}}
+
+
+def changed(seen: object) -> Check:
+    """A log in which one row was inserted that holds what was seen."""
+    if isinstance(seen, Malformed):
+        return state(seen, expect.inserted("t", x="right"))
+    row = {"id": 1, "x": seen}
+    change = {"table": "t", "key": {"id": 1}, "op": "insert", "before": None, "after": row}
+    return state({"changes": [change], "fault": ""}, expect.inserted("t", x="right"))
+
+
 TABLE = [
     Row("exact", lambda x: exact(x, "node-7"), ("node-7", " node-7\n"), is_text("node-7")),
     Row("exact", lambda x: exact(x, DOC), (DOC,), same_json(DOC)),
     Row("exact", lambda x: exact(x, 1), (1,), same_json(1)),
+    Row("state", changed, ("right",), lambda x: type(x) is str and x == "right"),
     Row(
         "exact",
         lambda x: exact(x, b"\x00a"),

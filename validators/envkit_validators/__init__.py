@@ -6,12 +6,12 @@ what an author gets wrong (an empty expectation, a tolerance below zero, a patte
 raises `ValueError` before the evidence is looked at.
 """
 
+from envkit_validators.changes import allow, expect, forbid, state
 from envkit_validators.combine import all_of, any_of, gate, weighted
 from envkit_validators.files import Sha256, tree_equal
 from envkit_validators.near import Near
 from envkit_validators.schema import matches_schema
 from envkit_validators.sequences import lines, list_equal, set_equal
-from envkit_validators.state import allow, expect, forbid, state
 from envkit_validators.subjects import Slot, prints, returns, round_trip
 from envkit_validators.tables import table_equal
 from envkit_validators.text import matches, similar

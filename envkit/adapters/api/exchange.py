@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 MAX_BODY = 1 << 20  # bytes of a request
 MAX_ANSWER = 4 << 20  # bytes of an answer
+BODILESS = frozenset({204, 304})  # statuses whose answers have no body, whatever an app sends
 MAX_HEADERS = 32 << 10  # bytes of an answer's headers; a client takes hardly more
 
 AsgiApp: TypeAlias = Callable[..., Awaitable[None]]
 Headers: TypeAlias = "tuple[tuple[bytes, bytes], ...]"
 
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
+_CLIENT = ("agent", 0)  # the same for all: who asks is world.actor
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _OURS = frozenset(  # what the server says, or the connection
@@ -24,8 +28,23 @@ _OURS = frozenset(  # what the server says, or the connection
 )  # fmt: skip
 
 
-class BadAnswer(Exception):  # noqa: N818 - it says what it is
+class BadAnswer(Exception):
     """The app answered with what no server could send on; the text says why, for its author."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a site stands: `http://shop.test`."""
+
+    url: str
+    header: tuple[bytes, bytes] = field(init=False)
+    server: tuple[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Take it apart once."""
+        parts = urlsplit(self.url)
+        object.__setattr__(self, "header", (b"host", parts.netloc.encode()))
+        object.__setattr__(self, "server", (parts.hostname or "", parts.port or 80))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +57,15 @@ class Request:
     headers: Headers = ()
     body: bytes = b""
 
-    def scope(self, origin: str, state: dict[str, Any]) -> dict[str, Any]:
+    def scope(self, origin: Origin, state: dict[str, Any]) -> dict[str, Any]:
         """The ASGI scope; the state is what the app's dependencies find the episode's world by."""
-        parts = urlsplit(origin)
         # whoever comes through a door was let in for this very origin, however he spelled it
-        headers = [(b"host", parts.netloc.encode()), *(h for h in self.headers if h[0] != b"host")]
+        headers = [origin.header, *(header for header in self.headers if header[0] != b"host")]
         return {
-            "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1",
-            "method": self.method, "scheme": "http", "path": unquote(self.path),
-            "raw_path": self.path.encode("latin-1", "replace"), "query_string": self.query.encode("latin-1", "replace"),
-            "root_path": "", "headers": headers, "client": ("agent", 0),
-            "server": (parts.hostname, parts.port or 80), "state": {}, **state,
+            "type": "http", "asgi": _ASGI, "http_version": "1.1", "method": self.method, "scheme": "http",
+            "path": unquote(self.path), "raw_path": self.path.encode("latin-1", "replace"),
+            "query_string": self.query.encode("latin-1", "replace"), "root_path": "", "headers": headers,
+            "client": _CLIENT, "server": origin.server, "state": {}, **state,
         }  # fmt: skip
 
 
@@ -81,8 +98,8 @@ async def exchange(app: AsgiApp, scope: dict[str, Any], body: bytes) -> Answer:
 
     async def receive() -> dict[str, Any]:
         nonlocal asked
-        if asked:
-            return {"type": "http.disconnect"}
+        if asked:  # nobody hangs up: frameworks stop an answer that is on its way where somebody does
+            await asyncio.Event().wait()
         asked = True
         return {"type": "http.request", "body": body, "more_body": False}
 
@@ -98,7 +115,8 @@ async def exchange(app: AsgiApp, scope: dict[str, Any], body: bytes) -> Answer:
             parts.append(part)
 
     await app(scope, receive, send)
-    return Answer(_final(status), _fit(headers), b"".join(parts))
+    text = b"" if status in BODILESS else b"".join(parts)
+    return Answer(_final(status), _fit(headers), text)
 
 
 def _final(status: int) -> int:

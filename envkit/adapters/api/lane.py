@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import threading
-import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -29,7 +28,7 @@ class LaneClosedError(Exception):
     """Nothing runs here any more: the episode is over, or too many of its handlers never ended."""
 
 
-class _Left(BaseException):  # noqa: N818 - no error: it ends a thread that nobody waits for any more
+class _Left(BaseException):
     """Raised inside a handler that was left behind; no `except Exception` of a handler keeps it."""
 
 
@@ -72,9 +71,9 @@ class Lane:
             return
         thread.stop()
         try:
-            await thread.ended(_GRACE)
+            await _comes(thread.ended, _GRACE)
         finally:
-            if thread.is_alive():
+            if not thread.ended.is_set():
                 thread.leave()
 
     def _running(self) -> _Thread:
@@ -88,10 +87,7 @@ class Lane:
     async def _give_up(self, thread: _Thread, job: _Job) -> None:
         """Cancel the job; where that has no effect, leave its thread behind."""
         thread.cancel(job)
-        until = time.monotonic() + _GRACE
-        while not job.over and time.monotonic() < until:
-            await asyncio.sleep(_GRACE / 20)
-        if job.over or thread in self._stuck:
+        if await _comes(job.ended, _GRACE) or thread in self._stuck:
             return
         if self._thread is thread:  # not its successor
             self._thread = None
@@ -99,7 +95,7 @@ class Lane:
             thread.leave()
 
 
-class _Expired(Exception):  # noqa: N818 - internal
+class _Expired(Exception):
     """A job's time is up."""
 
 
@@ -108,8 +104,8 @@ class _Job:
 
     def __init__(self, work: Work[Any], done: asyncio.Future[Any]) -> None:
         self.done = done
+        self.ended = asyncio.Event()  # `done` may be over before
         self.task: asyncio.Task[None] | None = None
-        self.over = False
         self._work = work
 
     async def run(self) -> None:
@@ -127,11 +123,10 @@ class _Job:
             self.done.set_exception(_Expired())
 
     def _tell(self, result: Any, error: Exception | None) -> None:
-        self.over = True
-        with suppress(RuntimeError):  # the waiting loop may be closed by now
-            self.done.get_loop().call_soon_threadsafe(self._settle, result, error)
+        _call(self.done.get_loop(), self._settle, result, error)
 
     def _settle(self, result: Any, error: Exception | None) -> None:
+        self.ended.set()
         if self.done.done():
             return
         if error is None:
@@ -146,6 +141,8 @@ class _Thread:
     """The thread of a lane, and its loop."""
 
     def __init__(self, name: str) -> None:
+        self.ended = asyncio.Event()
+        self._home = asyncio.get_running_loop()
         self._loop = asyncio.new_event_loop()
         # a daemon, and so are the threads that it begins: what never returns must not keep the runner alive
         self._thread = threading.Thread(target=self._live, name=f"api-{name}", daemon=True)
@@ -160,16 +157,16 @@ class _Thread:
         """Begin a job, after those that came before it."""
         self._jobs.add(job)
         job.done.add_done_callback(lambda _: self._jobs.discard(job))
-        if not self._call(self._begin, job):
+        if not _call(self._loop, self._begin, job):
             job.expire()
 
     def cancel(self, job: _Job) -> None:
         """Cancel a job, where the thread gets to it."""
-        self._call(lambda: job.task and job.task.cancel())
+        _call(self._loop, lambda: job.task and job.task.cancel())
 
     def stop(self) -> None:
         """Stop as soon as the present step is done. Who still waits is told that time is up."""
-        self._call(self._loop.stop)
+        _call(self._loop, self._loop.stop)
         for job in list(self._jobs):
             job.expire()
 
@@ -180,22 +177,9 @@ class _Thread:
             ident = ctypes.c_ulong(self._thread.ident)
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(_Left))
 
-    async def ended(self, seconds: float) -> None:
-        """Wait for the end, but not for long."""
-        until = time.monotonic() + seconds
-        while self.is_alive() and time.monotonic() < until:
-            await asyncio.sleep(0.001)
-
     def _begin(self, job: _Job) -> None:
         if not job.done.done():
             job.task = self._loop.create_task(job.run())
-
-    def _call(self, function: Callable[..., Any], *args: Any) -> bool:
-        try:
-            self._loop.call_soon_threadsafe(function, *args)
-        except RuntimeError:  # closed: the thread has ended
-            return False
-        return True
 
     def _live(self) -> None:
         _on_lane.here = True
@@ -207,6 +191,7 @@ class _Thread:
             finally:
                 asyncio.set_event_loop(None)
                 self._loop.close()
+                _call(self._home, self.ended.set)
 
     def _wind_up(self) -> None:
         """Cancel what is left, and give it one chance to clean up."""
@@ -216,6 +201,22 @@ class _Thread:
         if left:
             self._loop.run_until_complete(asyncio.wait(left, timeout=_GRACE))
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+
+
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., Any], *args: Any) -> bool:
+    """Have another thread's loop call something; False where that loop is closed."""
+    try:
+        loop.call_soon_threadsafe(function, *args)
+    except RuntimeError:
+        return False
+    return True
+
+
+async def _comes(event: asyncio.Event, seconds: float) -> bool:
+    """Whether something comes in time."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+    return event.is_set()
 
 
 def stay_on_lanes() -> None:

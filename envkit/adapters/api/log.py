@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from envkit.adapters.api.exchange import Answer, Request
 from envkit.data.strict import scrub
@@ -16,8 +16,7 @@ ROOM = (
 MOST_SHOWN = 4 << 20  # bytes of distinct answers that are kept for the guards
 
 
-@dataclass(frozen=True, slots=True)
-class RequestRecord:
+class RequestRecord(NamedTuple):
     """One request, as the log keeps it: `actor` is "tool", or the adapter through which it came."""
 
     n: int
@@ -55,17 +54,25 @@ class RequestLog:
     ) -> None:
         """Keep a request with its answer."""
         path, query = self._kept(request.path), self._kept(request.query)
-        body = self._kept(request.body[: MOST_TEXT * 4].decode("utf-8", "replace"))
+        body = request.body[: MOST_TEXT * 4].decode("utf-8", "replace") if request.body else ""
         method = scrub(request.method[:20])
         record = RequestRecord(
-            len(self._records), at, actor, method, path, query, body, answer.status, operation
+            len(self._records),
+            at,
+            actor,
+            method,
+            path,
+            query,
+            self._kept(body),
+            answer.status,
+            operation,
         )
         self._records.append(record)
         self._show(answer)
 
     def document(self) -> bytes:
         """The log as JSON: a list of objects."""
-        return json.dumps([asdict(record) for record in self._records]).encode()
+        return json.dumps([record._asdict() for record in self._records]).encode()
 
     def shown(self) -> dict[str, bytes]:
         """Distinct answers, headers and all."""

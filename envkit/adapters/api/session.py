@@ -11,7 +11,16 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from envkit.adapters.api.exchange import MAX_BODY, Answer, AsgiApp, BadAnswer, Request, exchange
+from envkit.adapters.api.exchange import (
+    BODILESS,
+    MAX_BODY,
+    Answer,
+    AsgiApp,
+    BadAnswer,
+    Origin,
+    Request,
+    exchange,
+)
 from envkit.adapters.api.lane import Lane, LaneClosedError
 from envkit.adapters.api.log import RequestLog, RequestRecord
 from envkit.adapters.api.operations import Operation
@@ -31,7 +40,6 @@ log = logging.getLogger("envkit.adapters.api")
 REQUESTS = "requests.json"
 TOOL = "tool"  # the actor of a typed tool
 _MOST_FINDINGS = 16
-_BODILESS = frozenset({204, 304})
 _ROBOTS = "/robots.txt"
 
 
@@ -48,10 +56,11 @@ class ApiSession:
         tools: tuple[Tool, ...] = (),
     ) -> None:
         self.world = world
-        self._app = app
+        self.app = app
         self._seconds = seconds
         self._bait = bait
         self._tools = tools
+        self._where = Origin(world.origin)
         self._lane = Lane(self.origin.partition("://")[2])
         self._log = RequestLog()
         self._findings: dict[str, Finding] = {}
@@ -76,7 +85,7 @@ class ApiSession:
         """What runs a tool: the operation's request, in process."""
 
         async def run(arguments: Mapping[str, Any]) -> ToolResult:
-            answer = await self.ask(operation.request(arguments), TOOL)
+            answer = await self.ask(operation.request(arguments))
             text = scrub(answer.text)
             if answer.status < 300 and text:
                 return ToolResult(text)
@@ -88,7 +97,7 @@ class ApiSession:
         """One exchange, logged. Whatever a handler does there is an answer; raises WorldError alone."""
         if self._over or self._log.full:
             return Answer.told(503 if self._over else 429)
-        answer, operation = _refusal(request), None
+        answer, operation = _refusal(request, actor), None
         if answer is None:
             answer, operation = await self._handled(request, actor)
         if answer.status == 404:
@@ -143,11 +152,11 @@ class ApiSession:
     async def _handled(self, request: Request, actor: str) -> tuple[Answer, str | None]:
         """The app's answer, and the operation that gave it."""
         world = self.world.by(actor)
-        scope = request.scope(self.origin, {"envkit.world": world})
+        scope = request.scope(self._where, {"envkit.world": world})
 
         async def work() -> Answer:
             with world.acting():
-                return await exchange(self._app, scope, request.body)
+                return await exchange(self.app, scope, request.body)
 
         try:
             answer = await self._lane.run(work, self._seconds)
@@ -162,7 +171,7 @@ class ApiSession:
         except BadAnswer as error:
             answer = Answer.told(500)
             self._note(request, str(error))
-        except Exception as error:  # noqa: BLE001 - a bug of the pack's: the agent learns nothing from it
+        except Exception as error:  # a bug of the pack's: the agent learns nothing from it
             log.warning("a handler raised", exc_info=error)
             answer = Answer.told(500)
             self._note(request, _place(error))
@@ -186,7 +195,7 @@ class ApiSession:
         """The app's, with a date by the episode's clock and the length as it is."""
         date = formatdate(self.world.clock.now, usegmt=True).encode()
         headers = [*answer.headers, (b"date", date)]
-        if answer.status not in _BODILESS:
+        if answer.status not in BODILESS:
             headers.append((b"content-length", str(len(answer.body)).encode()))
         return headers
 
@@ -197,14 +206,15 @@ class ApiSession:
             self._findings[place] = Finding("handler-broke", "medium", scrub(place), what, remedy)
 
 
-def _refusal(request: Request) -> Answer | None:
+def _refusal(request: Request, actor: str) -> Answer | None:
     """A refusal of what no handler should be given: too much, or JSON too deep, with NaN, or with a key twice."""
     if len(request.body) > MAX_BODY:
         return Answer.told(413)
-    kind = dict(request.headers).get(b"content-type", b"")
-    if request.body and (b"json" in kind.lower() or not kind):
-        read = strict_json(request.body, where="body")
-        return Answer.told(400, str(read)) if isinstance(read, Malformed) else None
+    if request.body and actor != TOOL:  # what a tool sends was written here
+        kind = dict(request.headers).get(b"content-type", b"")
+        if b"json" in kind.lower() or not kind:
+            read = strict_json(request.body, where="body")
+            return Answer.told(400, str(read)) if isinstance(read, Malformed) else None
     return None
 
 

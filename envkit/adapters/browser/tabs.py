@@ -173,6 +173,12 @@ class Tabs:
         except TimeoutError:
             self.drop(tab)
 
+    async def fill_empty(self, tab: Tab) -> None:
+        """Give frames that Chromium refused to load a document: an outline would wait for one."""
+        for frame in tab.page.frames[1:]:
+            if not frame.url:
+                await _quietly(frame.goto("about:blank", timeout=PATIENCE * 1000))
+
     def strays(self, tab: Tab) -> bool:
         """Whether a tab shows anything that it may not: then nothing of it is shown to the agent."""
         if not self.layers.guard:

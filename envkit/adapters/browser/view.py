@@ -8,7 +8,7 @@ from envkit.adapters.browser.outline import Node, Refs
 from envkit.adapters.browser.tab import Tab
 from envkit.toolbox import ToolRefusal
 
-OUTLINE_SECONDS = 8.0
+OUTLINE_SECONDS = 6.0
 _DRAWN = "!!document.body"
 _MOST_SHOWN = 1 << 22  # characters of what was shown that are kept for the guards
 
@@ -87,6 +87,7 @@ class View:
         _, drawn = await self._drive.guarded(tab.evaluate(_DRAWN), OUTLINE_SECONDS)
         if drawn is False:  # Playwright would wait for it
             return [], "The page is empty."
+        await self._tabs.fill_empty(tab)
         shot = tab.page.aria_snapshot(mode="ai", timeout=OUTLINE_SECONDS * 1000)
         _, snapshot = await self._drive.guarded(shot, OUTLINE_SECONDS)
         if snapshot is None or self._tabs.strays(tab):

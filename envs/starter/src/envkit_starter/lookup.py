@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from random import Random
-from string import ascii_uppercase as KEYS
 from typing import Annotated, ClassVar
 
 from envkit_validators import exact
@@ -11,9 +11,10 @@ from pydantic import BaseModel, Field
 
 from envkit import Data, Env, Evidence, Limits, Score, Script, Task, ToolRefusal, call, say, tool
 
+KEYS = "ABCDEFGHIJ"
 Number = Annotated[int, Field(ge=-1_000_000, le=1_000_000)]
 
-_PAIRS = [(a, b) for a in range(len(KEYS)) for b in range(len(KEYS)) if a != b]
+_PAIRS = list(permutations(range(len(KEYS)), 2))
 PAIRS = {  # a pair is asked for in one split only, in either order
     "test": [pair for pair in _PAIRS if sum(pair) % 5 == 0],
     "train": [pair for pair in _PAIRS if sum(pair) % 5 != 0],
@@ -47,14 +48,16 @@ class Lookup(Env[Gold]):
         """Draw a digit for each key, and two keys."""
         digits = {key: rng.randrange(10) for key in KEYS}
         first, second = (KEYS[at] for at in rng.choice(PAIRS[split]))
+        if len(set(digits.values())) == 1:  # once in a billion tasks: nothing would tell a wrong key
+            digits[KEYS[-1]] = (digits[KEYS[-1]] + 1) % 10
         total = digits[first] + digits[second]
-        others = [key for key in KEYS if key != first and digits[key] != digits[second]]
+        others = [key for key in KEYS if digits[key] != digits[second]]
         guesses = [a + b for a in range(10) for b in range(10) if a + b != total]
         gold = Gold(
             total=total, keys=(first, second), other=rng.choice(others), guess=rng.choice(guesses)
         )
         return Task(
-            prompt=f"{first} + {second}? Look both up, add them, answer with the number alone.",
+            prompt=f"{first} + {second}? Say the number alone.",
             world={"values": digits},
             gold=gold,
             limits=Limits(turns=8, tool_calls=8, seconds=10, output_chars=200),

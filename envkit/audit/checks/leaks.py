@@ -1,0 +1,163 @@
+"""Checks on what an agent can read: gold in the world's seed, on its surfaces, in tools, prompts and repositories."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from envkit.audit.attack import offered
+from envkit.audit.checks.base import Found
+from envkit.audit.checks.crossgrade import fields_read
+from envkit.audit.seen import Drawn, Seen
+from envkit.data.score import Finding
+from envkit.data.task import Blob
+from envkit.errors import EnvkitError
+from envkit.guards.scan.needles import Needle, look, look_at_tools, needles
+from envkit.guards.scan.repository import scan
+
+_SAYS_SO = r"(?i:answer|expected|solution|correct|truth|oracle|gold)\w{0,2}[\"']?\s*(?:[:=]|=>|is)\s*[\"'`(]{0,2}"
+
+
+def surfaces(seen: Seen) -> Found:
+    """Gold in the open: in the seed, on the surfaces at the start and after ignorant play, in what attacks were shown."""
+    scanned, told = 0, _Told()
+    for drawn in seen.drawn:
+        wanted = _wanted(seen, drawn)
+        for place, data in _contents(seen, drawn):
+            scanned += len(data)
+            yield from told.new(look(f"{drawn.place}: {place}", data, wanted))
+    return {"bytes": scanned}
+
+
+def prompts(seen: Seen) -> Found:
+    """A prompt that calls something the answer."""
+    for drawn in seen.drawn:
+        for needle in _wanted(seen, drawn):
+            if re.search(_SAYS_SO + re.escape(needle.text) + r"(?!\w)", drawn.public.prompt):
+                told = f"it calls {needle.text[:80]!r} the answer, which is gold.{needle.field}"
+                yield Finding("leak.prompt", "medium", f"{drawn.place}: prompt", told, "ask without answering")
+    return {"prompts": len(seen.drawn)}
+
+
+def _wanted(seen: Seen, drawn: Drawn) -> list[Needle]:
+    """Needles of the fields that grade reads: others are notes of scripts, which the world may well hold."""
+    read = fields_read(seen)
+    every = needles(drawn.gold)
+    told = [n for n in every if re.split(r"[.\[]", n.field)[0] in read or n.field == "the whole gold"]
+    return told if read else every
+
+
+def tools(seen: Seen) -> Found:
+    """A schema is the same for all tasks: a value in it tells the answer of some, or is a menu of all."""
+    schemas = [tool.schema() for tool in offered(seen.resolved.env)]
+    by_field: dict[str, list[tuple[Drawn, Needle]]] = {}
+    for drawn in seen.drawn:
+        for needle in _wanted(seen, drawn):
+            by_field.setdefault(needle.field, []).append((drawn, needle))
+    for entries in by_field.values():
+        values = {needle.text for _, needle in entries}
+        hits = [finding for needle in dict.fromkeys(n for _, n in entries) for finding in look_at_tools(schemas, [needle])]
+        menu = len({finding.evidence for finding in hits}) > 1 or len(values) < len(entries)
+        for finding in hits if not menu or len(values) == 1 else ():
+            yield finding
+    return {"tools": len(schemas)}
+
+
+def repositories(seen: Seen) -> Found:
+    """Git repositories in the seeds hold nothing beyond their HEAD."""
+    scanned, told = 0, _Told()
+    for drawn in seen.drawn:
+        for name, files in _file_trees(seen, drawn):
+            for root in sorted({path.rpartition(".git/HEAD")[0] for path in files if path.endswith(".git/HEAD")}):
+                scanned += 1
+                with tempfile.TemporaryDirectory() as folder:
+                    _write(Path(folder), {p[len(root) :]: c for p, c in files.items() if p.startswith(root)})
+                    try:
+                        found = scan(Path(folder), "HEAD", _wanted(seen, drawn))
+                    except EnvkitError as error:
+                        seen.missing.append(f"repository {drawn.place}: {name}/{root}: {error}")
+                        continue
+                    yield from told.new(_placed(f"{drawn.place}: {name}/{root}", found))
+    return {"repositories": scanned}
+
+
+class _Told:
+    """Keeps a leak that every task has from being told for each of them."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str], int] = {}
+
+    def new(self, findings: Any) -> Iterator[Finding]:
+        """What was not told often enough yet."""
+        for finding in findings:
+            key = (finding.rule, finding.place.partition(": ")[2])
+            self._counts[key] = self._counts.get(key, 0) + 1
+            if self._counts[key] == 1 and len(self._counts) <= 40:
+                yield finding
+
+
+def _contents(seen: Seen, drawn: Drawn) -> Iterator[tuple[str, bytes]]:
+    """Every content that belongs to a task, each distinct one once."""
+    known: set[bytes] = set()
+    for place, data in _places(seen, drawn):
+        if data not in known:
+            known.add(data)
+            yield place, data
+
+
+def _places(seen: Seen, drawn: Drawn) -> Iterator[tuple[str, bytes]]:
+    for name, world in drawn.public.world.items():
+        seed = seen.resolved.env._adapters[name].Seed.model_validate(world)
+        yield from _leaves(name, seed.model_dump(mode="python"))
+    for play in seen.plays:
+        if (play.split, play.index) != (drawn.split, drawn.index):
+            continue
+        yield from play.start.items()
+        if play.policy == "floor":
+            yield from play.end.items()
+        if play.policy in ("floor", "attack", "random"):
+            # what a tool says may well be one value; it is a leak where it is called the answer
+            shown = "\n".join(f"shown: {text}" for text in play.shown)
+            yield f"shown to {play.variant or play.policy}", shown.encode()
+
+
+def _leaves(place: str, value: Any) -> Iterator[tuple[str, bytes]]:
+    if isinstance(value, Mapping) and set(value) == {"data"} and isinstance(value["data"], bytes):
+        yield place, value["data"]
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _leaves(f"{place}/{key}", inner)
+    elif isinstance(value, list | tuple):
+        for number, inner in enumerate(value):
+            yield from _leaves(f"{place}/{number}", inner)
+    elif isinstance(value, str | bytes):
+        yield place, value if isinstance(value, bytes) else value.encode("utf-8", "replace")
+
+
+def _file_trees(seen: Seen, drawn: Drawn) -> Iterator[tuple[str, Mapping[str, bytes]]]:
+    """Files of each adapter that has any, by path."""
+    for name, world in drawn.public.world.items():
+        seed = seen.resolved.env._adapters[name].Seed.model_validate(world)
+        files = getattr(seed, "files", None)
+        if isinstance(files, Mapping):
+            yield name, {str(path): _bytes(content) for path, content in files.items()}
+
+
+def _bytes(content: Any) -> bytes:
+    return content.data if isinstance(content, Blob) else str(content).encode("utf-8", "replace")
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    for path, content in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+    for name in ("objects", "refs"):  # git wants them, and no file may be in them
+        (folder / ".git" / name).mkdir(exist_ok=True)
+
+
+def _placed(place: str, findings: list[Finding]) -> Iterator[Finding]:
+    for one in findings:
+        yield Finding(one.rule, one.severity, f"{place}{one.place}", one.evidence, one.remedy)

@@ -1,0 +1,62 @@
+"""Every planted leak is found by the rule that it is about; its clean twin has no finding of medium or worse."""
+
+from pathlib import Path
+
+import pytest
+
+from envkit.audit.audit import audit
+from envkit.audit.checks import RANK
+from envkit.audit.seen import AuditSettings
+
+HERE = Path(__file__).parent
+
+# files of a terminal are looked at as they are seeded: that needs no engine, and the rest is in this process
+LEAKS = {
+    "files.py": {
+        "LaterCommit": "leak.git", "LooseObject": "leak.git", "GzipInCache": "leak.needle", "PycConstant": "leak.needle",
+        "Utf16Log": "leak.needle", "HexInSqlite": "leak.needle", "ReversedNote": "leak.needle", "Variable": "leak.needle",
+        "Base64InReadme": "leak.needle",
+    },
+    "words.py": {
+        "AnswerJson": "leak.needle", "WholeGold": "leak.needle", "ToolEnum": "leak.tool-schema", "ToolTells": "leak.needle",
+        "ConstantPass": "grader.constant", "ExceptPays": "grader.except-pays", "Substring": "grader.substring",
+        "RunsText": "grader.runs-text", "IdOnly": "crossgrade.unchecked-field", "AnyGold": "crossgrade.any-gold",
+        "Unkeyed": "data.overlap", "HashOrder": "determinism.task",
+    },
+    "sites.py": {"DebugRoute": "leak.needle", "HiddenField": "leak.needle", "MetaMemory": "leak.needle"},
+}  # fmt: skip
+CASES = [(file, name, rule) for file, names in LEAKS.items() for name, rule in names.items()]
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+
+async def audited(file, name):
+    settings = AuditSettings(
+        f"file:{HERE / file}:{name}", tasks=2, attack_tasks=1, perturbations=("hash seed",),
+        worlds=file != "files.py",
+    )  # fmt: skip
+    return await audit(settings)
+
+
+@pytest.mark.parametrize(("file", "name", "rule"), CASES)
+async def test_the_leak_is_found(file, name, rule):
+    report = await audited(file, name)
+    found = {one.rule for one in report.findings if RANK[one.severity] >= RANK["high"]}
+    assert rule in found, report.findings
+    assert report.falls_short("high")
+
+
+@pytest.mark.parametrize(("file", "name"), [(file, f"{name}Twin") for file, name, _ in CASES])
+async def test_its_twin_is_clean(file, name):
+    report = await audited(file, name)
+    assert [one for one in report.findings if RANK[one.severity] >= RANK["medium"]] == []
+
+
+async def test_an_honest_grader_with_two_answers_is_not_flagged():
+    report = await audited("words.py", "TwoAnswers")
+    assert [one for one in report.findings if RANK[one.severity] >= RANK["medium"]] == []
+
+
+async def test_a_route_is_named_that_tells():
+    report = await audited("sites.py", "DebugRoute")
+    assert any("/debug/state" in one.place for one in report.findings)
