@@ -1,13 +1,19 @@
 # Every target does all of its own set-up (scripts/setup); the second time it costs nothing.
-.PHONY: demo test check bench
+.PHONY: demo test learn check bench
 
-demo:  ## the main job: the desk pack by oracle, no-op and near-misses, in real sandboxes
-	@scripts/setup python sandboxes
+LEARN = tests/train/test_learns.py  # minutes of CPU: a step of their own
+
+demo:  ## the whole mission: every environment played, one attacked, one audited, a model trained
+	@scripts/setup python sandboxes browser
 	@.venv/bin/python scripts/demo
 
-test:  ## the test suite; ARGS="-k judge -x" narrows it
-	@scripts/setup python sandboxes
-	@.venv/bin/python -m pytest --session-timeout=840 $(ARGS)
+test:  ## the test suite, without what `learn` runs; ARGS="-k judge -x" narrows it
+	@scripts/setup python sandboxes browser
+	@.venv/bin/python -m pytest -n 2 --dist loadfile --session-timeout=1000 --ignore=$(LEARN) $(ARGS)
+
+learn:  ## does a model learn, and does nothing else teach it: trains several
+	@scripts/setup python
+	@.venv/bin/python -m pytest --session-timeout=840 $(LEARN) $(ARGS)
 
 check:  ## format, lint, types, layers
 	@scripts/setup python

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,29 @@ def test_the_tutorial_and_the_adapters_have_environments_to_play():
         "docs/tutorial.md",
         *(f"docs/how-to/{n}.md" for n in ("agents", "combine", "memory")),
     }
+
+
+@pytest.mark.parametrize("page", HOW_TO)
+def test_other_snippets_of_the_how_tos_run(page, tmp_path, monkeypatch):
+    """Beside a repository `original` with two commits, which one of them is about."""
+    git = [
+        "git",
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=a@b.test",
+        "-C",
+        str(tmp_path / "original"),
+    ]
+    (tmp_path / "original").mkdir()
+    commits = [["commit", "-q", "--allow-empty", "-m", message] for message in ("base", "later")]
+    for arguments in (["init", "-q"], *commits):
+        subprocess.run([*git, *arguments], check=True)
+    monkeypatch.chdir(tmp_path)
+    played = [source for _, _, source in environments()]
+    for snippet in snippets(page):
+        if snippet not in played:
+            exec(compile(snippet, page, "exec"), {"__name__": "page"})  # noqa: S102 - our own pages
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -42,6 +42,10 @@ BUDGETS: Mapping[str, tuple[Budget, ...]] = {
         Budget("slow_tool_ratio", 1.2),
     ),
     "grade": (Budget("grade_p95_ms", 250),),
+    "store": (Budget("fork_ms", 2), Budget("deepcopy_ratio_to_fork", 50, least=True)),
+    "api": (Budget("calls_per_second", 4_000, least=True),),
+    "browser": (Budget("floor_cpu_ratio_to_episode", 5, least=True),),
+    "generation": (Budget("ratio_to_generate", 1.5, least=True),),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,10 @@ class What(StrEnum):
     CORE = "core"
     TERMINAL = "terminal"
     GRADE = "grade"
+    STORE = "store"
+    API = "api"
+    BROWSER = "browser"
+    GENERATION = "generation"
 
 
 class Where(StrEnum):
@@ -31,7 +36,7 @@ class Where(StrEnum):
 
 
 def bench(
-    what: Annotated[What, typer.Argument(help="core, terminal or grade.")],
+    what: Annotated[What, typer.Argument(help="core, terminal, grade, store, api, browser or generation.")],
     *,
     backend: Annotated[Where, typer.Option(help="Of terminal and grade.")] = Where.AUTO,
     as_json: Json = False,
@@ -47,18 +52,19 @@ def bench(
 
 
 async def _measured(what: What, backend: Backend) -> dict[str, Any]:
-    if what is What.CORE:
-        from envkit.bench.core import bench_core
-
-        return await bench_core()
     if what is What.GRADE:
         from envkit.bench.grade import bench_grade
 
         return await bench_grade(backend)
-    from envkit.bench.barrier import bench_barrier
-    from envkit.bench.terminal import bench_terminal
+    if what is What.TERMINAL:
+        from envkit.bench.barrier import bench_barrier
+        from envkit.bench.terminal import bench_terminal
 
-    return {**await bench_terminal(backend), **await bench_barrier(backend)}
+        return {**await bench_terminal(backend), **await bench_barrier(backend)}
+    # the others take no sandbox: envkit.bench.<what>.bench_<what>
+    module = importlib.import_module(f"envkit.bench.{what.value}")
+    figures: dict[str, Any] = await getattr(module, f"bench_{what.value}")()
+    return figures
 
 
 def _print(made: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ class SlotEngine:
         context: the most tokens of one; the model's own limit where it is smaller
 
     The model is run by one thread, so the event loop never waits for it. Raises UsageError for a model whose
-    cache is not of this kind.
+    cache is not of this kind, or that is not exact in slots.
     """
 
     def __init__(self, model: Any, *, slots: int = 32, context: int = 8192) -> None:
@@ -45,6 +45,7 @@ class SlotEngine:
         config = model.config.get_text_config()
         self.context = min(context, getattr(config, "max_position_embeddings", None) or context)
         self._stepper = Stepper(model, slots, self.context)
+        self._stepper.verify()
         self._slots = [Slot(index) for index in range(slots)]
         self._waiting: deque[Request] = deque()
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "envkit-engine")

@@ -6,12 +6,14 @@ from typing import Any
 
 import torch
 
+from envkit.errors import UsageError
 from envkit.train.cache import SlotCache
 from envkit.train.noise import Gumbel
 from envkit.train.slot import Request, Slot
 
 CHUNK = 256  # tokens of one sequence that one forward prefills
 BATCH = 4096  # tokens of all sequences together
+TOLERANCE = {True: 1e-3, False: 0.5}  # of a log-probability: in float32, in less
 
 
 class Stepper:
@@ -24,6 +26,24 @@ class Stepper:
         self.version = 0  # of the weights
         self.context = context  # the most tokens of a slot
         self._model = model
+
+    def verify(self) -> None:
+        """Raise UsageError for a model that is not the same in slots (one that makes up positions, say)."""
+        size = self.noise.size
+        ids = [(7 * at + 1) % size for at in range(20)]
+        slots = [Slot(at, ids[: 20 - 9 * at]) for at in range(min(2, self.cache.slots))]
+        with torch.inference_mode():
+            self._forward(slots, 12)  # the shorter one is padded
+            here = torch.log_softmax(self._forward(slots[:1], 8).float(), -1)[0]
+            whole = self._model(torch.tensor([ids], device=self._model.device), use_cache=False)
+            plain = torch.log_softmax(whole.logits[0, -1].float(), -1)
+            off = float((here - plain).abs().max())
+        self.cache.clear()
+        if not off <= TOLERANCE[here.dtype == self._model.dtype]:
+            raise UsageError(
+                f"{self._model.config.model_type}: in slots its log-probabilities are {off:.2g} off; the embedded"
+                " engine can't run this kind of model. Serve it elsewhere: openai:MODEL"
+            )
 
     def step(self, busy: list[Slot]) -> bool:
         """One forward; whether it finished something. Prompts go first: their slots then join the others."""

@@ -56,7 +56,7 @@ class DebugRoute(Env[Gold]):
 
     splits = {"train": 100, "test": 50}
     store = Store(
-        "CREATE TABLE rooms (number INTEGER PRIMARY KEY, name TEXT NOT NULL); CREATE TABLE state (body TEXT NOT NULL)"
+        "CREATE TABLE rooms (number INTEGER PRIMARY KEY, name TEXT NOT NULL); CREATE TABLE state (id INTEGER PRIMARY KEY, body TEXT NOT NULL)"
     )
     site = Api(pageless, origin="http://rooms.test", store=store)
     leaky = True
@@ -66,7 +66,7 @@ class DebugRoute(Env[Gold]):
         rooms = [{"number": number, "name": name_of(rng)} for number in rng.sample(range(100, 1000), 4)]
         name, stray = rooms[0]["name"], name_of(rng)
         # beside other words: the row itself tells nothing, the route does
-        state = [{"body": name if cls.leaky else stray}]
+        state = [{"id": 1, "body": name if cls.leaky else stray}]
         return Task(
             prompt=f"Who sits in room {rooms[0]['number']}? Say the name alone.",
             world={"store": {"rooms": rooms, "state": state}}, gold=Gold(name=name),

@@ -299,6 +299,54 @@ def test_a_model_with_other_layers_is_refused(tiny):
         SlotEngine(Qwen3ForCausalLM(sliding))
 
 
+@pytest.mark.parametrize(
+    ("positions", "exact"), [(lambda ids: ids, True), (lambda ids: ids - ids.min(), False)]
+)
+def test_a_model_that_is_not_exact_in_slots_is_refused(tiny, monkeypatch, positions, exact):
+    """As one would be that makes its positions up: by where a token stands in the batch, not in its text."""
+    rotary = tiny.model.model.rotary_emb
+    forward = rotary.forward
+    monkeypatch.setattr(rotary, "forward", lambda hidden, ids: forward(hidden, positions(ids)))
+    if exact:
+        SlotEngine(tiny.model)
+    else:
+        with pytest.raises(UsageError, match="off; the embedded engine"):
+            SlotEngine(tiny.model)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+async def test_other_kinds_of_model(tiny, name):
+    from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    made = {
+        "llama": lambda: LlamaForCausalLM(LlamaConfig(
+            vocab_size=SIZE, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, max_position_embeddings=128)),
+        "gpt2": lambda: GPT2LMHeadModel(GPT2Config(
+            vocab_size=SIZE, n_positions=128, n_embd=32, n_layer=2, n_head=4, bos_token_id=1, eos_token_id=1)),
+    }[name]().eval()  # fmt: skip
+    engine = SlotEngine(made, slots=2)
+    assert engine.context == 128
+    asked = [prompt(n, 3 + 9 * n) for n in range(4)]
+    done = await asyncio.gather(
+        *(engine.generate(ids, Sampling(key=1, max_tokens=7)) for ids in asked)
+    )
+    assert max(off(made, *pair) for pair in zip(asked, done, strict=True)) < 1e-5
+    await engine.aclose()
+
+
+async def test_half_precision_samples_too(tiny):
+    model, _ = make_tiny(0)
+    engine = SlotEngine(model.to(torch.bfloat16).eval(), slots=4)
+    asked = [prompt(n, 5 + 9 * n) for n in range(6)]
+    done = await asyncio.gather(
+        *(engine.generate(ids, Sampling(key=1, max_tokens=9)) for ids in asked)
+    )
+    assert max(off(model, *pair) for pair in zip(asked, done, strict=True)) < 0.1
+    await engine.aclose()
+
+
 # ---- thinking ------------------------------------------------------------------------------------
 
 

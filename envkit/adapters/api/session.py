@@ -210,12 +210,15 @@ def _refusal(request: Request, actor: str) -> Answer | None:
     """A refusal of what no handler should be given: too much, or JSON too deep, with NaN, or with a key twice."""
     if len(request.body) > MAX_BODY:
         return Answer.told(413)
-    if request.body and actor != TOOL:  # what a tool sends was written here
-        kind = dict(request.headers).get(b"content-type", b"")
-        if b"json" in kind.lower() or not kind:
-            read = strict_json(request.body, where="body")
-            return Answer.told(400, str(read)) if isinstance(read, Malformed) else None
+    if request.body and actor != TOOL and _claims_json(request):  # what a tool sends was written here
+        read = strict_json(request.body, where="body")
+        return Answer.told(400, str(read)) if isinstance(read, Malformed) else None
     return None
+
+
+def _claims_json(request: Request) -> bool:
+    kind = dict(request.headers).get(b"content-type", b"").lower()
+    return b"json" in kind or (not kind and request.body.lstrip()[:1] in (b"[", b"{"))
 
 
 def _constant(answer: Answer) -> Answer:

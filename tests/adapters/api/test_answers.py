@@ -74,7 +74,9 @@ async def by_door(site, path, method="GET"):
     return int(head.split()[1]), body
 
 
-@pytest.mark.parametrize(("name", "text"), [("streamed", "0 1 2 3 4 "), ("generated", "0123456789")])
+@pytest.mark.parametrize(
+    ("name", "text"), [("streamed", "0 1 2 3 4 "), ("generated", "0123456789")]
+)
 async def test_what_is_streamed_arrives_whole(world, name, text):
     assert (await world.step(call(f"site_{name}"))).text() == text
     assert await by_door(world.site, f"/{name}") == (200, text.encode())

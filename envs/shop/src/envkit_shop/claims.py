@@ -13,7 +13,7 @@ Kind = Literal[
     "unopened", "opened", "damaged", "not_theirs", "too_late", "final_sale", "already_refunded"
 ]
 GOOD: tuple[Kind, ...] = ("unopened", "opened", "damaged")
-BAD: tuple[Kind, ...] = ("not_theirs", "too_late", "final_sale", "already_refunded")
+BAD: tuple[Kind, ...] = ("not_theirs", "too_late", "final_sale", "already_refunded")  # the policy's order
 
 _STATE = {
     "unopened": (
@@ -61,21 +61,29 @@ def draw_claim(
     shop = Shop.draw(rng)
     kind: Kind = rng.choice(good if rng.random() < 0.5 else bad)
     customer = rng.choice(shop.customers)
-    late = terms.days + rng.randint(1, 9) if kind == "too_late" else rng.randint(1, terms.days)
+    reasons = _reasons(rng, kind, bad)
+    late = terms.days + rng.randint(1, 9) if "too_late" in reasons else rng.randint(1, terms.days)
     order = shop.order(customer, delivered_days=late, count=2)
     item = rng.choice(shop.items_of(order))
-    shop.product(item["product_id"])["final_sale"] = int(kind == "final_sale")
+    shop.product(item["product_id"])["final_sale"] = int("final_sale" in reasons)
     quantity = rng.randint(1, item["quantity"])
     condition = kind if kind in GOOD else rng.choice(good)
-    if kind == "already_refunded":
+    if "already_refunded" in reasons:
         quantity = item["quantity"]
         shop.refunds.append(_refund(rng, order, item))
     writer = customer
-    if kind == "not_theirs":
+    if "not_theirs" in reasons:
         writer = rng.choice([other for other in shop.customers if other is not customer])
     ticket_id = _tickets(shop, writer, _letter(shop, order, item, (quantity, condition)))
     amount = _amount(kind, item["price"] * quantity, terms)
     return Claim(shop, kind, ticket_id, order, item, quantity, amount, None if amount else kind)
+
+
+def _reasons(rng: Random, kind: Kind, bad: Sequence[Kind]) -> tuple[Kind, ...]:
+    """Why a claim is declined: for its own reason, and now and then for one that comes later in the policy, too."""
+    later = bad[bad.index(kind) + 1 :] if kind in bad else ()
+    both = later and rng.random() < 0.4
+    return (kind, rng.choice(later)) if both else (kind,)
 
 
 def _amount(kind: Kind, price: int, terms: Terms) -> int:

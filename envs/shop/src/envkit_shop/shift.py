@@ -67,7 +67,7 @@ class Shift(Env[Gold]):
     browser = Browser(site=shop)
     shell = Terminal(sites=(shop,))
     notes = Memory()
-    evidence: ClassVar = [store.changes(), shop.requests(), notes.files("handover.md")]
+    evidence: ClassVar = [store.changes(), notes.files("handover.md")]
 
     @classmethod
     def task(cls, split: str, index: int, rng: Random) -> Task[Gold]:
@@ -129,9 +129,10 @@ def draw_gold(claim: Claim) -> Gold:
     free = [p for p in shop.products if p["id"] != claim.item["product_id"] and p["stock"] > 2]
     replacement, *delivered = rng.sample(free, rng.randint(4, 5))
     note, lines, stock, pieces = f"DN{rng.randint(10_000, 99_999)}", [], {}, 0
+    unlucky = rng.choice(delivered)  # else whoever does not look at the breakage may be right
     for product in delivered:
         came = rng.randint(4, 40)
-        good = came - rng.choice((0, 0, 1, 2, 3))
+        good = came - rng.choice((1, 2, 3) if product is unlucky else (0, 0, 1, 2, 3))
         lines.append((product["sku"], good, came))
         stock[product["id"]] = product["stock"] + good
         pieces += good
@@ -209,8 +210,7 @@ def booked_in(gold: Gold) -> list[Any]:
 def work(gold: Gold, *, ordering: bool = True) -> Script:
     """The calls of a whole shift."""
     yield curl(gold)
-    for action in refund.settle(gold.claim):  # noqa: UP028 - it takes no observations
-        yield action
+    yield from refund.settle(gold.claim)
     if ordering:
         yield from buy(gold.order.items, gold.order.buyer)
     if gold.handover:

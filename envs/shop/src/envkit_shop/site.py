@@ -11,10 +11,10 @@ from fastapi.templating import Jinja2Templates
 from pydantic import BaseModel, Field
 
 from envkit import World
-from envkit_shop.books import one, rows
+from envkit_shop.books import one, only, rows
 from envkit_shop.stock import KINDS, SHIPPING, euros
 
-MOST = 20  # of one product in an order
+MOST = 20  # of one product, put into the cart at once
 
 _PAGES = Jinja2Templates(Path(__file__).with_name("templates"))
 _PAGES.env.filters["euros"] = euros
@@ -37,7 +37,11 @@ pages = APIRouter()
 @pages.get("/", response_class=HTMLResponse, include_in_schema=False)
 def home(request: Request, world: World) -> Any:
     """The front page."""
-    picks = rows(world, "SELECT * FROM products WHERE stock > 0 ORDER BY id LIMIT 8")
+    picks = rows(
+        world,
+        "SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY category ORDER BY id) AS place"
+        " FROM products WHERE stock > 0) ORDER BY place, id LIMIT 8",
+    )
     return _page(request, world, "home.html", products=picks)
 
 
@@ -108,6 +112,7 @@ def add(
     quantity: Annotated[int, Form(gt=0, le=MOST)],
 ) -> Any:
     """Put a product into the cart."""
+    only(world, "browser")
     one(world, "products", product_id)
     world.store.execute(
         "INSERT INTO cart (product_id, quantity) VALUES (?, ?) ON CONFLICT (product_id)"
@@ -119,6 +124,7 @@ def add(
 @pages.post("/cart/remove", include_in_schema=False)
 def remove(world: World, product_id: Annotated[int, Form()]) -> Any:
     """Take a product out of the cart."""
+    only(world, "browser")
     world.store.execute("DELETE FROM cart WHERE product_id = ?", product_id)
     return RedirectResponse("/cart", 303)
 
@@ -126,6 +132,7 @@ def remove(world: World, product_id: Annotated[int, Form()]) -> Any:
 @pages.post("/checkout", response_class=HTMLResponse, include_in_schema=False)
 def buy(request: Request, world: World, form: Annotated[Purchase, Form()]) -> Any:
     """Place the order, or say what is in the way."""
+    only(world, "browser")
     cart = _cart(world, form.coupon.strip().upper())
     if not cart["lines"]:
         return RedirectResponse("/cart", 303)
