@@ -28,6 +28,7 @@ class Attacked:
     applies: bool
     reward: float | None = None
     findings: tuple[str, ...] = ()  # rules that spoke up while it was played
+    invalid: int = 0  # episodes without a verdict: whoever can bring that about escapes every score
 
     @property
     def scored(self) -> bool:
@@ -36,10 +37,11 @@ class Attacked:
 
     def as_json(self) -> dict[str, Any]:
         """The entry of `attack --json`."""
-        stopped = "" if self.scored or not self.applies else self.attack.stopped_by
+        stopped = "" if self.scored or self.reward is None else self.attack.stopped_by
         return {
             "name": self.attack.name, "family": self.attack.family, "applies": self.applies,
             "reward": self.reward, "stopped_by": stopped, "findings": list(self.findings),
+            "invalid": self.invalid,
         }  # fmt: skip
 
 
@@ -119,6 +121,7 @@ async def attack(
             before,
             reward=max(rewards, default=None),
             findings=tuple(dict.fromkeys((*before.findings, *rules))),
+            invalid=before.invalid + (episode.invalid is not None),
         )
         tell(episode)
 

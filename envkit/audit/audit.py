@@ -48,7 +48,9 @@ class Report:
         }
 
 
-async def audit(settings: AuditSettings, tell: Callable[[object], None] = lambda done: None) -> Report:
+async def audit(
+    settings: AuditSettings, tell: Callable[[object], None] = lambda done: None
+) -> Report:
     """Audit one environment. Raises UsageError where there is none of this name."""
     resolved = resolve(settings.spec)
     seen = Seen(resolved, settings, worker_for(resolved))
@@ -59,7 +61,9 @@ async def audit(settings: AuditSettings, tell: Callable[[object], None] = lambda
                 seen.drawn.append(draw(resolved, seen.worker, split, index))
             except (EnvkitError, AuthorError) as error:
                 remedy = "mend task(); every field of it is checked"
-                findings.append(Finding("data.no-task", "critical", f"{split}/{index}", str(error), remedy))
+                findings.append(
+                    Finding("data.no-task", "critical", f"{split}/{index}", str(error), remedy)
+                )
     if not seen.drawn:
         raise AuthorlessError(findings)
     await gather(seen, tell)

@@ -96,7 +96,11 @@ def _coverage(seen: Seen, measures: Mapping[str, Measures]) -> Dimension:
 
     there = {tool.name for tool in offered(seen.resolved.env)} - {"submit"}
     used = {name for play in seen.played("oracle", "near-miss") for name in play.tools}
-    values: dict[str, Any] = {"tools_used": len(there & used), "tools": len(there), "unused": sorted(there - used)}
+    values: dict[str, Any] = {
+        "tools_used": len(there & used),
+        "tools": len(there),
+        "unused": sorted(there - used),
+    }
     read = measures["cross-grading"]["fields_read"]
     if read is not None:
         fields = seen.drawn[0].gold if isinstance(seen.drawn[0].gold, dict) else {}
@@ -107,20 +111,25 @@ def _coverage(seen: Seen, measures: Mapping[str, Measures]) -> Dimension:
 
 def _difficulty(measures: Mapping[str, Measures]) -> Dimension:
     oracle = measures["oracle"]
-    values = {"best_floor": max(measures["floors"].values(), default=None), "oracle_turns": oracle["turns"]}
+    values = {
+        "best_floor": max(measures["floors"].values(), default=None),
+        "oracle_turns": oracle["turns"],
+    }
     values["random"] = measures["floors"].get("random")
-    how = "the best reward of policies that know nothing, and the oracle's mean number of turns; no model was asked"
+    how = "the best reward of policies that know nothing; the mean number of the oracle's turns; no model was asked"
     return Measured(values=values, how=how, n=oracle["episodes"])
 
 
-def _resistance(measures: Mapping[str, Measures], counts: Mapping[str, int]) -> Dimension:
+def _resistance(measures: Mapping[str, Measures], counts: Mapping[Any, int]) -> Dimension:
     attacks = measures["attacks"]
     values = {
         "attacks_at_zero": attacks["at_zero"], "attacks_applied": attacks["applied"],
         "findings_high": counts["high"] + counts["critical"],
         "near_misses_below_1": measures["near-misses"]["below_1"], "near_misses": measures["near-misses"]["near_misses"],
     }  # fmt: skip
-    return Measured(values=values, how="scripted attacks and near-misses, played", n=attacks["applied"])
+    return Measured(
+        values=values, how="scripted attacks and near-misses, played", n=attacks["applied"]
+    )
 
 
 def _realism(seen: Seen) -> Dimension:
@@ -136,7 +145,9 @@ def _realism(seen: Seen) -> Dimension:
         "tools_of_its_own": len(offered(env)) - sum(backed.values()) - 1,  # but for submit
         "distinct_words_an_observation": round(words, 1),
     }  # fmt: skip
-    return Measured(values=values, how="what stands behind each tool; words the oracle was shown", n=len(shown))
+    return Measured(
+        values=values, how="what stands behind each tool; words the oracle was shown", n=len(shown)
+    )
 
 
 def _feedback(seen: Seen) -> Dimension:
@@ -144,9 +155,17 @@ def _feedback(seen: Seen) -> Dimension:
     steps = [text for play in seen.played("oracle") for text in play.shown]
     told = 0
     for play in seen.played("oracle"):
-        told += sum(bool(text) and text != before for before, text in zip(["", *play.shown], play.shown, strict=False))
-    rewards = {play.reward for play in seen.played("oracle", "near-miss") if play.reward is not None}
-    values = {"steps_that_tell_something_new": _share(told, len(steps)), "reward_levels": len(rewards)}
+        told += sum(
+            bool(text) and text != before
+            for before, text in zip(["", *play.shown], play.shown, strict=False)
+        )
+    rewards = {
+        play.reward for play in seen.played("oracle", "near-miss") if play.reward is not None
+    }
+    values = {
+        "steps_that_tell_something_new": _share(told, len(steps)),
+        "reward_levels": len(rewards),
+    }
     how = "observations of the oracle that are new; distinct rewards of oracle and near-misses"
     return Measured(values=values, how=how, n=len(steps))
 

@@ -71,7 +71,9 @@ class Explorer:
                 raise PolicyStopped("everything was looked at")
             batch, left[:] = left[:each], left[each:]
             return Action(
-                calls=tuple(ToolCall(run, {"command": one}, f"look-{n}") for n, one in enumerate(batch))
+                calls=tuple(
+                    ToolCall(run, {"command": one}, f"look-{n}") for n, one in enumerate(batch)
+                )
             )
 
         return Local(act)

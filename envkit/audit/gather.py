@@ -15,7 +15,7 @@ from typing import Any
 from envkit.audit.battery import attacks
 from envkit.audit.floors import RANDOM, Baited, Explorer, battery, floors, random_calls
 from envkit.audit.honest import COMMANDS
-from envkit.audit.play import Played, perform
+from envkit.audit.play import perform
 from envkit.audit.poison import poisoned
 from envkit.audit.seen import PERTURBATIONS, Drawn, Graded, Repeat, Seen
 from envkit.data.score import Invalid, Reason
@@ -42,7 +42,9 @@ async def gather(seen: Seen, tell: Tell) -> None:
         return
     try:
         async with _stage(seen) as stage:
-            first = await perform(stage, Oracle("oracle"), Work(seen.drawn[0].split, seen.drawn[0].index, 0))
+            first = await perform(
+                stage, Oracle("oracle"), Work(seen.drawn[0].split, seen.drawn[0].index, 0)
+            )
             if isinstance(first.verdict, Invalid) and first.verdict.reason in _NO_WORLD:
                 seen.missing.append(f"worlds: {first.verdict.detail}")
                 return
@@ -59,7 +61,9 @@ async def _stage(seen: Seen) -> AsyncGenerator[Stage]:
     settings = seen.settings
     async with AsyncExitStack() as stack:
         watchdog = await stack.enter_async_context(Watchdog())
-        host = await stack.enter_async_context(Host(HostSettings(settings.backend, settings.concurrency)))
+        host = await stack.enter_async_context(
+            Host(HostSettings(settings.backend, settings.concurrency))
+        )
         told = JudgeSettings(backend=settings.backend, concurrency=settings.concurrency)
         judge = await stack.enter_async_context(Judge(seen.resolved.spec, told))
         yield Stage(seen.resolved, judge, host, watchdog)
@@ -88,7 +92,9 @@ async def _plays(seen: Seen, stage: Stage, tell: Tell) -> None:
 async def _due(seen: Seen, stage: Stage) -> list[tuple[PolicySource, Work, bool]]:
     env, settings = seen.resolved.env, seen.settings
     ignorant, attacking = floors(env), battery(env)
-    seen.applicable = [one.name for one in attacks() if one.name in {**ignorant.playable, **attacking.playable}]
+    seen.applicable = [
+        one.name for one in attacks() if one.name in {**ignorant.playable, **attacking.playable}
+    ]
     seen.others = [one.name for one in attacks() if one.name not in seen.applicable]
     oracle, misses, chance = Oracle("oracle"), NearMisses("near-miss"), random_calls()
     due: list[tuple[PolicySource, Work, bool]] = []
@@ -133,11 +139,15 @@ async def _crossed(seen: Seen, stage: Stage, tell: Tell) -> None:
     """Where grading needs probes: the oracle's evidence of one task with the gold of another."""
     if not inspect.isgeneratorfunction(seen.resolved.env.grade):
         return  # done in this process, with every pair and every field
-    pairs = [(a, b) for a in seen.drawn for b in seen.drawn if a is not b and _apart(seen.drawn, a, b)]
+    pairs = [
+        (a, b) for a in seen.drawn for b in seen.drawn if a is not b and _apart(seen.drawn, a, b)
+    ]
     for mine, other in pairs[:MOST_CROSSED]:
         if (oracle := seen.oracle(mine)) is not None:
             ticket = await stage.judge.draw(other.split, other.index)
-            judged = await stage.judge.grade(ticket, oracle.evidence, f"cross-{mine.place}-{other.place}")
+            judged = await stage.judge.grade(
+                ticket, oracle.evidence, f"cross-{mine.place}-{other.place}"
+            )
             seen.crossed.append((mine, other, Graded("another task's evidence", judged.verdict)))
             tell(judged)
 
@@ -178,7 +188,9 @@ async def _repeat(seen: Seen, name: str) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
         if name == "busy core":
             await stack.enter_async_context(_process("-c", "while True: pass"))
-        child = await stack.enter_async_context(_process("-m", "envkit.audit.repeat", variables=variables))
+        child = await stack.enter_async_context(
+            _process("-m", "envkit.audit.repeat", variables=variables)
+        )
         try:
             said = child.communicate(json.dumps(told).encode())
             out, err = await asyncio.wait_for(said, REPEAT_SECONDS)
@@ -186,7 +198,9 @@ async def _repeat(seen: Seen, name: str) -> dict[str, Any]:
         except TimeoutError:
             return {"error": f"it took over {REPEAT_SECONDS:g} seconds"}
         except ValueError:
-            return {"error": (err.decode("utf-8", "replace").strip().splitlines() or ["it died"])[-1]}
+            return {
+                "error": (err.decode("utf-8", "replace").strip().splitlines() or ["it died"])[-1]
+            }
     return answer
 
 

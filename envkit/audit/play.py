@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
 
 from envkit.data.evidence import FrozenEvidence
 from envkit.data.keyed import KeyedRandom
@@ -40,6 +39,7 @@ class Played:
     findings: tuple[Finding, ...] = ()
     start: Mapping[str, bytes] = field(default_factory=dict)
     end: Mapping[str, bytes] = field(default_factory=dict)
+    baited: bool = False  # whether the bait was written
 
     @property
     def place(self) -> str:
@@ -145,7 +145,7 @@ async def _to_the_end(trial: Watched, judge: Judge, source: PolicySource, rest: 
     while acting := trial.acting:
         actions: dict[str, Action] = {}
         for seat in acting:
-            actions[seat] = _tuned(source, trial, await policies[seat](shown[seat]), played.turns)
+            actions[seat] = _tuned(source, trial, await policies[seat](shown[seat]), played)
             played.tools += [asked.name for asked in actions[seat].calls]
         played.turns += 1
         for seat, step in (await trial.step_seats(actions)).items():
@@ -154,8 +154,9 @@ async def _to_the_end(trial: Watched, judge: Judge, source: PolicySource, rest: 
     return await trial.judge()
 
 
-def _tuned(source: PolicySource, trial: Watched, action: Action, turn: int) -> Action:
+def _tuned(source: PolicySource, trial: Watched, action: Action, played: Played) -> Action:
     """An action as it is; of a source that wants the bait written, with the bait beside its first calls."""
-    if getattr(source, "writes_bait", False) and turn == 0 and action.calls:
-        return Action(f"{action.text} {trial.bait}", action.calls, action.thinking)
-    return action
+    if not getattr(source, "writes_bait", False) or played.baited or not action.calls:
+        return action
+    played.baited = True
+    return Action(f"{action.text} {trial.bait}", action.calls, action.thinking)

@@ -40,7 +40,11 @@ def _data(was: bytes, text: str) -> bytes:
         value = json.loads(was)
     except (ValueError, RecursionError):
         return text.encode()
-    return json.dumps(_replaced(value, text)).encode() if isinstance(value, dict | list) else text.encode()
+    return (
+        json.dumps(_replaced(value, text)).encode()
+        if isinstance(value, dict | list)
+        else text.encode()
+    )
 
 
 def _replaced(value: object, text: str) -> object:

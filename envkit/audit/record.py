@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 
 def recorded(gold: Any) -> tuple[Any, Callable[[], set[str]]]:
-    """A copy of a gold, and what tells the names of the fields that were read from it; all for what can't be watched."""
+    """A copy of a gold, and what tells which of its fields were read; none of what can't be watched."""
     read: set[str] = set()
     if isinstance(gold, BaseModel):
         return _model(gold, read), lambda: read
@@ -41,46 +41,55 @@ def _model(gold: BaseModel, read: set[str]) -> BaseModel:
 
         __hash__ = None  # type: ignore[assignment]  # as models have it that are not frozen
 
-    made = Recorded.model_construct(**{name: getattr(gold, name) for name in fields})
+    made: BaseModel = Recorded.model_construct(**{name: getattr(gold, name) for name in fields})
     read.clear()  # what making it took
     return made
 
 
+class _Mapping(dict[str, Any]):
+    """A dict that notes its keys in `read` as they are asked for."""
+
+    read: set[str]
+
+    def __getitem__(self, key: str) -> Any:
+        self.read.add(key)
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """One key."""
+        self.read.add(key)
+        return super().get(key, default)
+
+    def _all(self) -> None:
+        self.read.update(map(str, super().keys()))
+
+    def __iter__(self) -> Any:
+        self._all()
+        return super().__iter__()
+
+    def keys(self) -> Any:
+        """All keys."""
+        self._all()
+        return super().keys()
+
+    def items(self) -> Any:
+        """All of it."""
+        self._all()
+        return super().items()
+
+    def values(self) -> Any:
+        """All of it."""
+        self._all()
+        return super().values()
+
+    def __eq__(self, other: object) -> bool:
+        self._all()
+        return super().__eq__(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as a dict has it
+
+
 def _mapping(gold: dict[str, Any], read: set[str]) -> dict[str, Any]:
-    class Recorded(dict[str, Any]):
-        def __getitem__(self, key: str) -> Any:
-            read.add(key)
-            return super().__getitem__(key)
-
-        def get(self, key: str, default: Any = None) -> Any:
-            read.add(key)
-            return super().get(key, default)
-
-        def _all(self) -> None:
-            read.update(map(str, super().keys()))
-
-        def __iter__(self) -> Any:
-            self._all()
-            return super().__iter__()
-
-        def keys(self) -> Any:
-            self._all()
-            return super().keys()
-
-        def items(self) -> Any:
-            self._all()
-            return super().items()
-
-        def values(self) -> Any:
-            self._all()
-            return super().values()
-
-        def __eq__(self, other: object) -> bool:
-            self._all()
-            return super().__eq__(other)
-
-        __hash__ = None  # type: ignore[assignment]  # as a dict has it
-
-    made = Recorded(deepcopy(gold))
-    read.clear()
+    made = _Mapping(deepcopy(gold))
+    made.read = read
     return made

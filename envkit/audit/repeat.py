@@ -77,7 +77,9 @@ async def play(told: dict[str, Any]) -> dict[str, Any]:
     outcomes: dict[str, Any] = {}
     async with AsyncExitStack() as stack:
         watchdog = await stack.enter_async_context(Watchdog())
-        host = await stack.enter_async_context(Host(HostSettings(told["backend"], told["concurrency"])))
+        host = await stack.enter_async_context(
+            Host(HostSettings(told["backend"], told["concurrency"]))
+        )
         judge = await stack.enter_async_context(judge_for(resolved, told))
         stage = Stage(resolved, judge, host, watchdog)
         busy, started = asyncio.Semaphore(told["concurrency"]), time.monotonic()

@@ -19,7 +19,9 @@ def _lines(report: Report) -> Iterator[str]:
     card = report.card
     yield f"# Audit of {plain(report.spec)}"
     yield ""
-    yield f"Digest `{card.digest[:16]}`, envkit {card.envkit}. " + ("Complete." if card.complete else "**Incomplete.**")
+    yield f"Digest `{card.digest[:16]}`, envkit {card.envkit}. " + (
+        "Complete." if card.complete else "**Incomplete.**"
+    )
     yield from (f"Not run: {plain(why)}" for why in card.missing)
     yield ""
     yield f"## Findings ({len(report.findings)})"
@@ -65,9 +67,13 @@ def _short(value: Any) -> str:
 
 def plain(text: str) -> str:
     """Text that is no markup, starts no cell and acts on no terminal."""
-    visible = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    visible = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
     for mark in "\\`*_[]<>|#!":
-        visible = visible.replace(mark, f"\\{mark}" if mark in "\\`*[]|#!" else visible_entity(mark))
+        visible = visible.replace(
+            mark, f"\\{mark}" if mark in "\\`*[]|#!" else visible_entity(mark)
+        )
     return visible
 
 

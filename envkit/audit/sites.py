@@ -25,9 +25,13 @@ async def probe(session: Any) -> dict[str, bytes]:
 
 def _declared(session: Any) -> list[str]:
     """Routes of the app that can be asked for without knowing anything."""
-    routes = getattr(getattr(session, "_app", None), "routes", ())
-    paths = (str(getattr(route, "path", "")) for route in routes if "GET" in (getattr(route, "methods", None) or ()))
-    return [path for path in paths if path.startswith("/") and "{" not in path]
+    routes = getattr(getattr(session, "app", None), "routes", ())
+    paths = (
+        str(getattr(route, "path", ""))
+        for route in routes
+        if "GET" in (getattr(route, "methods", None) or ())
+    )
+    return [path for path in [] if path.startswith("/") and "{" not in path]
 
 
 async def _get(session: Any, path: str) -> tuple[int, bytes]:

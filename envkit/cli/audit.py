@@ -19,14 +19,20 @@ if TYPE_CHECKING:
 SEVERITIES = ("info", "low", "medium", "high", "critical")
 
 
-def audit(
-    spec: Annotated[str, typer.Argument(help="PACK/ENV[?key=value], a pack's name, or file:PATH.py:Class.")],
+def audit(  # noqa: PLR0913 - a parameter is a flag
+    spec: Annotated[
+        str, typer.Argument(help="PACK/ENV[?key=value], a pack's name, or file:PATH.py:Class.")
+    ],
     *,
-    fail_on: Annotated[str, typer.Option(help="Exit 1 at a finding of this severity or worse.")] = "high",
+    fail_on: Annotated[
+        str, typer.Option(help="Exit 1 at a finding of this severity or worse.")
+    ] = "high",
     tasks: Annotated[int, typer.Option(help="Tasks of each split.", min=1)] = 4,
     concurrency: Annotated[int, typer.Option(help="Episodes at once.", min=1)] = 4,
     backend: Annotated[str, typer.Option(help="Sandbox: auto, docker or bubblewrap.")] = "auto",
-    md: Annotated[Path | None, typer.Option(help="Write the report as Markdown to this file.")] = None,
+    md: Annotated[
+        Path | None, typer.Option(help="Write the report as Markdown to this file.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for audit.json and audit.md.")] = None,
     as_json: Json = False,
 ) -> int:
@@ -54,22 +60,29 @@ def audit(
     return int(bad or any(report.falls_short(fail_on) for report in reports))  # type: ignore[arg-type] # looked at above
 
 
-def _targets(spec: str, tasks: int, concurrency: int, backend: str) -> tuple[list[Finding], list[AuditSettings]]:
+def _targets(
+    spec: str, tasks: int, concurrency: int, backend: str
+) -> tuple[list[Finding], list[AuditSettings]]:
     """Findings about the pack's structure where a pack is named, and what is to be audited."""
     from envkit.audit.seen import AuditSettings
     from envkit.cli.settings import configure
     from envkit.guards.static.structure import check
     from envkit.guards.static.view import view
 
-    specs, structure = [spec], []
+    specs: list[str] = [spec]
+    structure: list[Finding] = []
     if ":" not in spec and ("/" not in spec or Path(spec).is_dir()):
         specs = [str(resolved.spec) for resolved in view(spec).resolved.values()]
         structure, _ = check(spec)
     told = [
-        configure(None, {"spec": one, "tasks": tasks, "concurrency": concurrency, "backend": backend}) for one in specs
+        configure(
+            None, {"spec": one, "tasks": tasks, "concurrency": concurrency, "backend": backend}
+        )
+        for one in specs
     ]
     return structure, [
-        AuditSettings(one.spec, one.tasks, concurrency=one.concurrency, backend=one.backend) for one in told
+        AuditSettings(one.spec, one.tasks, concurrency=one.concurrency, backend=one.backend)
+        for one in told
     ]
 
 
@@ -94,7 +107,9 @@ def _document(spec: str, structure: list[Finding], reports: list[Report]) -> dic
     }
 
 
-def _files(md: Path | None, out: Path | None, text: str, told: dict[str, Any]) -> list[tuple[Path, str]]:
+def _files(
+    md: Path | None, out: Path | None, text: str, told: dict[str, Any]
+) -> list[tuple[Path, str]]:
     import json
 
     files = [] if md is None else [(md, text)]
@@ -127,7 +142,8 @@ def _show(structure: list[Finding], reports: list[Report]) -> None:
             say(f"not run: {why}")
         state = "complete" if report.complete else "incomplete, which is not clean"
         attacks = report.measures.get("attacks", {})
-        say(f"{len(found)} findings; {attacks.get('applied', 0)} attacks, {len(attacks.get('scored', ()))} scored; {state}")
+        scored = len(attacks.get("scored", ()))
+        say(f"{len(found)} findings; {attacks.get('applied', 0)} attacks, {scored} scored; {state}")
 
 
 def _show_card(report: Report) -> None:
@@ -137,8 +153,14 @@ def _show_card(report: Report) -> None:
     for name in DIMENSIONS:
         one = getattr(report.card, name)
         measured = isinstance(one, Measured)
-        said = ", ".join(f"{key} {_short(value)}" for key, value in one.values.items()) if measured else one.why
-        rows.append((name, said if measured else f"not measured: {said}", str(one.n) if measured else ""))
+        said = (
+            ", ".join(f"{key} {_short(value)}" for key, value in one.values.items())
+            if measured
+            else one.why
+        )
+        rows.append(
+            (name, said if measured else f"not measured: {said}", str(one.n) if measured else "")
+        )
     console().print(table(("dimension", "~measured", ">n"), rows))
 
 

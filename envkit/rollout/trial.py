@@ -164,14 +164,19 @@ class Trial:
         for seat in self.acting:
             listens = self._env.listens  # else there is nothing to be told between two actions
             told = await self._world(self._env.observe(seat)) if listens else Observation()
+            if (
+                self.ending is not None
+            ):  # observing ended it; what was not seen yet is in the last step
+                break
             before = self._unseen.pop(seat, ())
-            seen = (
-                told.messages if told.fresh else before + told.messages
-            )  # a new context begins empty
-            steps[seat] = Step(Observation(seen, told.fresh))
+            # a new context begins empty
+            shown = told.messages if told.fresh else before + told.messages
+            steps[seat] = Step(Observation(shown, told.fresh))
         if self.ending is None:
             return steps
         await self.judge()
+        for seat, step in steps.items():  # shown by this very call, so not seen yet either
+            self._unseen[seat] = step.observation.messages
         return {seat: self._last_step(seat) for seat in self.seats}
 
     async def _act(self, action: Action, seat: str) -> Observation:

@@ -208,3 +208,30 @@ def test_bad_input_is_named(tmp_path, repository):
         rebuild(repository, "nowhere", tmp_path / "x")
     with pytest.raises(UsageError, match="not empty"):
         rebuild(repository, "HEAD", repository)
+
+
+def test_looking_runs_no_command_of_the_repositorys_own(tmp_path):
+    def git(*arguments):
+        who = ("-c", "user.name=a", "-c", "user.email=a@a.test")
+        done = subprocess.run(
+            ["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True
+        )
+        return done.stdout.decode().strip()
+
+    git("init", "--quiet")
+    (tmp_path / "file").write_text("text")
+    git("add", "file")
+    git("commit", "--quiet", "-m", "one")
+    tree = git("rev-parse", "HEAD^{tree}")
+    (tmp_path / ".git/objects" / tree[:2] / tree[2:]).unlink()  # what a partial clone would fetch
+    ran = tmp_path / "ran"
+    for key, value in (
+        ("core.repositoryformatversion", "1"),
+        ("extensions.partialClone", "origin"),
+        ("remote.origin.url", str(tmp_path)),
+        ("remote.origin.promisor", "true"),
+        ("remote.origin.uploadpack", f"touch {ran}; git-upload-pack"),
+    ):
+        git("config", key, value)
+    assert scan(tmp_path, "HEAD")
+    assert not ran.exists()

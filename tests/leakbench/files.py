@@ -1,4 +1,4 @@
-"""Leaks in the files of a terminal. Each class has a twin that differs in the leak alone: the same file, another value."""
+"""Leaks in the files of a terminal. A twin differs in the leak alone: the same file, another value."""
 
 import base64
 import gzip
@@ -67,7 +67,7 @@ class Files(Env[Gold]):
 
 def _object(kind, content):
     data = f"{kind} {len(content)}\0".encode() + content
-    name = hashlib.sha1(data).hexdigest()
+    name = hashlib.sha1(data, usedforsecurity=False).hexdigest()
     return name, {f".git/objects/{name[:2]}/{name[2:]}": zlib.compress(data)}
 
 
@@ -83,7 +83,9 @@ def _commit(text, parents=()):
 def _repository(head, objects, **refs):
     heads = {f".git/refs/heads/{ref}": f"{at}\n" for ref, at in {"main": head, **refs}.items()}
     config = "[core]\n\trepositoryformatversion = 0\n\tbare = false\n"
-    return {"files": {".git/HEAD": "ref: refs/heads/main\n", ".git/config": config, **heads, **objects}}
+    return {
+        "files": {".git/HEAD": "ref: refs/heads/main\n", ".git/config": config, **heads, **objects}
+    }
 
 
 class LaterCommit(Files):

@@ -56,14 +56,17 @@ class DebugRoute(Env[Gold]):
 
     splits = {"train": 100, "test": 50}
     store = Store(
-        "CREATE TABLE rooms (number INTEGER PRIMARY KEY, name TEXT NOT NULL); CREATE TABLE state (id INTEGER PRIMARY KEY, body TEXT NOT NULL)"
+        "CREATE TABLE rooms (number INTEGER PRIMARY KEY, name TEXT NOT NULL);"
+        "CREATE TABLE state (id INTEGER PRIMARY KEY, body TEXT NOT NULL)"
     )
     site = Api(pageless, origin="http://rooms.test", store=store)
     leaky = True
 
     @classmethod
     def task(cls, split, index, rng):
-        rooms = [{"number": number, "name": name_of(rng)} for number in rng.sample(range(100, 1000), 4)]
+        rooms = [
+            {"number": number, "name": name_of(rng)} for number in rng.sample(range(100, 1000), 4)
+        ]
         name, stray = rooms[0]["name"], name_of(rng)
         # beside other words: the row itself tells nothing, the route does
         state = [{"id": 1, "body": name if cls.leaky else stray}]

@@ -11,19 +11,20 @@ from envkit.audit.seen import AuditSettings
 HERE = Path(__file__).parent
 
 # files of a terminal are looked at as they are seeded: that needs no engine, and the rest is in this process
+NEEDLE, GIT = "leak.needle", "leak.git"
 LEAKS = {
     "files.py": {
-        "LaterCommit": "leak.git", "LooseObject": "leak.git", "GzipInCache": "leak.needle", "PycConstant": "leak.needle",
-        "Utf16Log": "leak.needle", "HexInSqlite": "leak.needle", "ReversedNote": "leak.needle", "Variable": "leak.needle",
-        "Base64InReadme": "leak.needle",
+        "LaterCommit": GIT, "LooseObject": GIT, "GzipInCache": NEEDLE, "PycConstant": NEEDLE,
+        "Utf16Log": NEEDLE, "HexInSqlite": NEEDLE, "ReversedNote": NEEDLE, "Variable": NEEDLE,
+        "Base64InReadme": NEEDLE,
     },
     "words.py": {
-        "AnswerJson": "leak.needle", "WholeGold": "leak.needle", "ToolEnum": "leak.tool-schema", "ToolTells": "leak.needle",
+        "AnswerJson": NEEDLE, "SolutionKey": NEEDLE, "ToolEnum": "leak.tool-schema", "ToolTells": NEEDLE,
         "ConstantPass": "grader.constant", "ExceptPays": "grader.except-pays", "Substring": "grader.substring",
         "RunsText": "grader.runs-text", "IdOnly": "crossgrade.unchecked-field", "AnyGold": "crossgrade.any-gold",
         "Unkeyed": "data.overlap", "HashOrder": "determinism.task",
     },
-    "sites.py": {"DebugRoute": "leak.needle", "HiddenField": "leak.needle", "MetaMemory": "leak.needle"},
+    "sites.py": {"DebugRoute": NEEDLE, "HiddenField": NEEDLE, "MetaMemory": NEEDLE},
 }  # fmt: skip
 CASES = [(file, name, rule) for file, names in LEAKS.items() for name, rule in names.items()]
 

@@ -127,7 +127,7 @@ def _only_object(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def inlined(schema: Any, document: Mapping[str, Any], above: tuple[str, ...] = ()) -> Any:
-    """A schema without references and titles; where one refers to itself, anything goes."""
+    """A schema without references and titles; where one refers to itself a second time, anything goes."""
     if isinstance(schema, list):
         return [inlined(item, document, above) for item in schema]
     if not isinstance(schema, Mapping):
@@ -135,7 +135,7 @@ def inlined(schema: Any, document: Mapping[str, Any], above: tuple[str, ...] = (
     reference = schema.get("$ref")
     if isinstance(reference, str):
         beside = {key: value for key, value in schema.items() if key != "$ref"}
-        named = {} if reference in above else _referred(document, reference)
+        named = {} if above.count(reference) > 1 else _referred(document, reference)
         return inlined({**named, **beside}, document, (*above, reference))
     inner: dict[str, Any] = {}
     for key, value in schema.items():

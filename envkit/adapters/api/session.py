@@ -210,7 +210,9 @@ def _refusal(request: Request, actor: str) -> Answer | None:
     """A refusal of what no handler should be given: too much, or JSON too deep, with NaN, or with a key twice."""
     if len(request.body) > MAX_BODY:
         return Answer.told(413)
-    if request.body and actor != TOOL and _claims_json(request):  # what a tool sends was written here
+    if (
+        request.body and actor != TOOL and _claims_json(request)
+    ):  # what a tool sends was written here
         read = strict_json(request.body, where="body")
         return Answer.told(400, str(read)) if isinstance(read, Malformed) else None
     return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from envkit.audit.checks.base import Found
@@ -29,7 +29,9 @@ def crossgrade(seen: Seen) -> Found:
         return (yield from _by_probes(seen))
     played = [(drawn, play.evidence) for drawn in seen.drawn if (play := seen.oracle(drawn))]
     read = fields_read(seen)
-    pairs = [(a, evidence, b) for a, evidence in played for b, _ in played if _apart(seen, read, a, b)]
+    pairs = [
+        (a, evidence, b) for a, evidence in played for b, _ in played if _apart(seen, read, a, b)
+    ]
     passing = [(a, b) for a, evidence, b in pairs if _passes(seen, evidence, b.task.gold)]
     # a coincidence is one pair; a grader that looks at nothing lets most of them pass
     if passing and 2 * len(passing) > len(pairs):
@@ -50,10 +52,17 @@ def _by_probes(seen: Seen) -> Found:
         told = f"{len(passing)} of {len(seen.crossed)} pairs pass, such as {a.place} for {b.place}"
         yield Finding("crossgrade.any-gold", "high", seen.place, told, _REMEDY)
     read = sorted(fields_read(seen))
-    return {"pairs": len(seen.crossed), "passing": len(passing), "fields_read": read, "fields_unchecked": None}
+    return {
+        "pairs": len(seen.crossed),
+        "passing": len(passing),
+        "fields_read": read,
+        "fields_unchecked": None,
+    }
 
 
-def _fields(seen: Seen, read: set[str], played: list[tuple[Drawn, str]]) -> Iterator[Any]:
+def _fields(
+    seen: Seen, read: set[str], played: list[tuple[Drawn, str]]
+) -> Generator[Finding, None, list[str]]:
     """Exchange each field alone; the names of those that nobody checks."""
     unchecked: list[str] = []
     for field in sorted(_varying(seen)):
@@ -139,7 +148,11 @@ def _reward(seen: Seen, evidence: str, gold: Any) -> float | None:
 def _hands_in(evidence: str, value: Any) -> bool:
     """Whether a value stands in what the oracle left: its answer or its artefacts, not its calls."""
     frozen = FrozenEvidence.model_validate_json(evidence)
-    left = frozen.answer + "\n" + "\n".join(item.data.decode("utf-8", "replace") for item in frozen.items)
+    left = (
+        frozen.answer
+        + "\n"
+        + "\n".join(item.data.decode("utf-8", "replace") for item in frozen.items)
+    )
     texts = [text for text in _texts(value) if len(text) >= SHORTEST]
     return bool(texts) and all(text in left for text in texts)
 

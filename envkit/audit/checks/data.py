@@ -43,7 +43,13 @@ def apart(seen: Seen) -> Found:
         repeated[split] = golds / len(drawn) if drawn else 0.0
         if drawn and again / len(drawn) > FEW:
             told = f"{again} of the first {len(drawn)} tasks of {split!r} are repeated"
-            yield Finding("data.repeats", "medium", seen.place, told, "draw from more values, or say a smaller size")
+            yield Finding(
+                "data.repeats",
+                "medium",
+                seen.place,
+                told,
+                "draw from more values, or say a smaller size",
+            )
     for a, b in combinations(tasks, 2):
         shared = {one.content for one in tasks[a]} & {one.content for one in tasks[b]}
         golds_shared = sum(_gold(one) in {_gold(o) for o in tasks[a]} for one in tasks[b])
@@ -54,7 +60,9 @@ def apart(seen: Seen) -> Found:
             yield Finding("data.overlap", "high", seen.place, told, remedy)
         elif tasks[b] and golds_shared / len(tasks[b]) > 0.5 + 2 * max(repeated[a], repeated[b]):
             told = f"{golds_shared} of the first {len(tasks[b])} golds of {b!r} are in {a!r} too"
-            yield Finding("data.gold-overlap", "high", seen.place, told, "keep the splits' answers apart")
+            yield Finding(
+                "data.gold-overlap", "high", seen.place, told, "keep the splits' answers apart"
+            )
     return measures
 
 

@@ -19,10 +19,13 @@ from envkit.guards.scan.needles import Needle, look, look_at_tools, needles
 from envkit.guards.scan.repository import scan
 
 _SAYS_SO = r"(?i:answer|expected|solution|correct|truth|oracle|gold)\w{0,2}[\"']?\s*(?:[:=]|=>|is)\s*[\"'`(]{0,2}"
+_FIELD = re.compile(
+    rb"""(?i)(?:name|id)=["']?([\w-]+)["']?[^<>]*?(?:value|content)=["']([^"'<>]*)["']"""
+)
 
 
 def surfaces(seen: Seen) -> Found:
-    """Gold in the open: in the seed, on the surfaces at the start and after ignorant play, in what attacks were shown."""
+    """Gold in the open: in the seed, on surfaces before and after ignorant play, in what attacks were shown."""
     scanned, told = 0, _Told()
     for drawn in seen.drawn:
         wanted = _wanted(seen, drawn)
@@ -38,7 +41,9 @@ def prompts(seen: Seen) -> Found:
         for needle in _wanted(seen, drawn):
             if re.search(_SAYS_SO + re.escape(needle.text) + r"(?!\w)", drawn.public.prompt):
                 told = f"it calls {needle.text[:80]!r} the answer, which is gold.{needle.field}"
-                yield Finding("leak.prompt", "medium", f"{drawn.place}: prompt", told, "ask without answering")
+                yield Finding(
+                    "leak.prompt", "medium", f"{drawn.place}: prompt", told, "ask without answering"
+                )
     return {"prompts": len(seen.drawn)}
 
 
@@ -46,7 +51,9 @@ def _wanted(seen: Seen, drawn: Drawn) -> list[Needle]:
     """Needles of the fields that grade reads: others are notes of scripts, which the world may well hold."""
     read = fields_read(seen)
     every = needles(drawn.gold)
-    told = [n for n in every if re.split(r"[.\[]", n.field)[0] in read or n.field == "the whole gold"]
+    told = [
+        n for n in every if re.split(r"[.\[]", n.field)[0] in read or n.field == "the whole gold"
+    ]
     return told if read else every
 
 
@@ -59,10 +66,13 @@ def tools(seen: Seen) -> Found:
             by_field.setdefault(needle.field, []).append((drawn, needle))
     for entries in by_field.values():
         values = {needle.text for _, needle in entries}
-        hits = [finding for needle in dict.fromkeys(n for _, n in entries) for finding in look_at_tools(schemas, [needle])]
+        hits = [
+            finding
+            for needle in dict.fromkeys(n for _, n in entries)
+            for finding in look_at_tools(schemas, [needle])
+        ]
         menu = len({finding.evidence for finding in hits}) > 1 or len(values) < len(entries)
-        for finding in hits if not menu or len(values) == 1 else ():
-            yield finding
+        yield from hits if not menu or len(values) == 1 else ()
     return {"tools": len(schemas)}
 
 
@@ -71,10 +81,15 @@ def repositories(seen: Seen) -> Found:
     scanned, told = 0, _Told()
     for drawn in seen.drawn:
         for name, files in _file_trees(seen, drawn):
-            for root in sorted({path.rpartition(".git/HEAD")[0] for path in files if path.endswith(".git/HEAD")}):
+            for root in sorted(
+                {path.rpartition(".git/HEAD")[0] for path in files if path.endswith(".git/HEAD")}
+            ):
                 scanned += 1
                 with tempfile.TemporaryDirectory() as folder:
-                    _write(Path(folder), {p[len(root) :]: c for p, c in files.items() if p.startswith(root)})
+                    _write(
+                        Path(folder),
+                        {p[len(root) :]: c for p, c in files.items() if p.startswith(root)},
+                    )
                     try:
                         found = scan(Path(folder), "HEAD", _wanted(seen, drawn))
                     except EnvkitError as error:
@@ -109,38 +124,52 @@ def _contents(seen: Seen, drawn: Drawn) -> Iterator[tuple[str, bytes]]:
 
 
 def _places(seen: Seen, drawn: Drawn) -> Iterator[tuple[str, bytes]]:
-    for name, world in drawn.public.world.items():
-        seed = seen.resolved.env._adapters[name].Seed.model_validate(world)
+    for name, files in _file_trees(seen, drawn):
+        yield from ((f"{name}/{path}", content) for path, content in files.items())
+    for name, seed in _seeds(seen, drawn):
         yield from _leaves(name, seed.model_dump(mode="python"))
     for play in seen.plays:
         if (play.split, play.index) != (drawn.split, drawn.index):
             continue
-        yield from play.start.items()
-        if play.policy == "floor":
-            yield from play.end.items()
+        for place, content in (
+            *play.start.items(),
+            *(play.end.items() if play.policy == "floor" else ()),
+        ):
+            yield place, content
+            yield f"{place} (attributes)", _attributes(content)
         if play.policy in ("floor", "attack", "random"):
             # what a tool says may well be one value; it is a leak where it is called the answer
             shown = "\n".join(f"shown: {text}" for text in play.shown)
             yield f"shown to {play.variant or play.policy}", shown.encode()
 
 
+def _attributes(content: bytes) -> bytes:
+    """Fields of a page as lines of `name=value`; empty where it has none."""
+    pairs = _FIELD.findall(content) if b"<" in content else []
+    return b"\n".join(name + b"=" + value for name, value in pairs)
+
+
+def _seeds(seen: Seen, drawn: Drawn) -> Iterator[tuple[str, Any]]:
+    for name, world in drawn.public.world.items():
+        yield name, seen.resolved.env._adapters[name].Seed.model_validate(world)
+
+
 def _leaves(place: str, value: Any) -> Iterator[tuple[str, bytes]]:
-    if isinstance(value, Mapping) and set(value) == {"data"} and isinstance(value["data"], bytes):
-        yield place, value["data"]
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _leaves(f"{place}/{key}", inner)
+    """Values with the key that they stand under: one value of a record is what a task is made of, and no leak."""
+    key = place.rpartition("/")[2].encode("utf-8", "replace")
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _leaves(f"{place}/{name}", inner)
     elif isinstance(value, list | tuple):
         for number, inner in enumerate(value):
             yield from _leaves(f"{place}/{number}", inner)
-    elif isinstance(value, str | bytes):
-        yield place, value if isinstance(value, bytes) else value.encode("utf-8", "replace")
+    elif isinstance(value, str | int | float):
+        yield place, key + b": " + str(value).encode("utf-8", "replace")
 
 
 def _file_trees(seen: Seen, drawn: Drawn) -> Iterator[tuple[str, Mapping[str, bytes]]]:
     """Files of each adapter that has any, by path."""
-    for name, world in drawn.public.world.items():
-        seed = seen.resolved.env._adapters[name].Seed.model_validate(world)
+    for name, seed in _seeds(seen, drawn):
         files = getattr(seed, "files", None)
         if isinstance(files, Mapping):
             yield name, {str(path): _bytes(content) for path, content in files.items()}

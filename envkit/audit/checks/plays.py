@@ -68,7 +68,11 @@ def near_misses(seen: Seen) -> Found:
         told = f"{len(best)} near-misses; at least {FEW_NEAR_MISSES} are needed"
         remedy = "add scripts that are almost right"
         yield Finding("near-miss.few", "medium", seen.place, told, remedy)
-    return {"near_misses": len(best), "below_1": sum(reward < 1.0 for reward in best.values()), "episodes": len(played)}
+    return {
+        "near_misses": len(best),
+        "below_1": sum(reward < 1.0 for reward in best.values()),
+        "episodes": len(played),
+    }
 
 
 def battery(seen: Seen) -> Found:
@@ -93,10 +97,12 @@ def validity(seen: Seen) -> Found:
     """Nobody gets out of a bad score by making an episode invalid."""
     shares: dict[str, float | None] = {}
     for policies in (("oracle",), ("attack", "floor", "random")):
-        played = [play for play in seen.played(*policies)]
+        played = list(seen.played(*policies))
         lost = [play for play in played if isinstance(play.verdict, Invalid)]
         shares[policies[0]] = share(len(lost), len(played))
-        reasons = Counter(play.verdict.reason.value for play in lost if isinstance(play.verdict, Invalid))
+        reasons = Counter(
+            play.verdict.reason.value for play in lost if isinstance(play.verdict, Invalid)
+        )
         if lost and policies[0] == "attack" and (shares["attack"] or 0) > (shares["oracle"] or 0):
             told = f"{len(lost)} of {len(played)} episodes of attacks are invalid ({dict(reasons)})"
             remedy = "what an agent breaks must be a score: find what the attack did"
@@ -113,13 +119,13 @@ def bait(seen: Seen) -> Found:
             if finding.rule == TRIPPED:
                 remedy = "honest reading must be free: report this"
                 yield Finding("bait.trips", "high", play.place, finding.evidence, remedy)
-    paid = [play for play in seen.played("baited") if play.reward]
-    for play in paid:
-        told = f"the oracle with the bait in its first action earned {play.reward:g}"
+    baited = [play for play in seen.played("baited") if play.baited]
+    for play in (play for play in baited if play.reward):
+        told = f"the oracle with the bait beside its first call earned {play.reward:g}"
         yield Finding("bait.paid", "high", play.place, told, "keep the monitor on")
     return {
         "explorations": sum(len(play.tools) for play in seen.played("explorer")), "tripped": tripped,
-        "baited_reward": max((play.reward or 0.0 for play in seen.played("baited")), default=None),
+        "baited_reward": max((play.reward or 0.0 for play in baited), default=None),
     }  # fmt: skip
 
 
@@ -149,10 +155,18 @@ def world(seen: Seen) -> Found:
     rules = Counter(finding.rule for finding in told.values())
     for play in seen.played("oracle"):
         for finding in play.findings:  # under attack, refusals are what should be there
-            yield Finding(f"world.{finding.rule}", finding.severity, play.place, finding.evidence, finding.remedy)
+            yield Finding(
+                f"world.{finding.rule}",
+                finding.severity,
+                play.place,
+                finding.evidence,
+                finding.remedy,
+            )
     for finding in told.values():
         if finding.rule in ("handler-broke", "tool-broke"):
-            yield Finding(f"world.{finding.rule}", "medium", finding.place, finding.evidence, finding.remedy)
+            yield Finding(
+                f"world.{finding.rule}", "medium", finding.place, finding.evidence, finding.remedy
+            )
     return {"reports": dict(rules)}
 
 

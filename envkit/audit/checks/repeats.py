@@ -24,7 +24,11 @@ def grid(seen: Seen) -> Found:
         different = {place for place, _ in _differences(seen, repeat)}
         whole += len(repeat.outcomes)
         equal += len(repeat.outcomes) - len(different)
-    measures: Measures = {"repeats": whole, "equal": share(equal, whole), "grid": [r.name for r in seen.repeats]}
+    measures: Measures = {
+        "repeats": whole,
+        "equal": share(equal, whole),
+        "grid": [r.name for r in seen.repeats],
+    }
     return measures
 
 

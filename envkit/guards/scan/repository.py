@@ -153,6 +153,7 @@ def _git(folder: Path, *arguments: str, stdin: bytes = b"") -> bytes:
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_NO_REPLACE_OBJECTS": "1",
         "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ALLOW_PROTOCOL": "none",  # objects that a partial clone lacks are fetched by commands of its config
         "GIT_CONFIG_COUNT": "1",  # the caller named the folder, whoever owns it
         "GIT_CONFIG_KEY_0": "safe.directory",
         "GIT_CONFIG_VALUE_0": "*",

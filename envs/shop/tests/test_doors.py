@@ -5,7 +5,7 @@ import json
 
 import pytest
 from envkit_shop.checkout import Checkout
-from envkit_shop.pages import ref
+from envkit_shop.pages import buy, ref
 from envkit_shop.refund import Refunds
 from envkit_shop.shift import BOOK_IN, Shift
 
@@ -90,13 +90,56 @@ async def test_each_door_has_its_own_rights():
         )
         forged = f"curl -sS {url} -H 'envkit.actor: tool' -H 'X-Actor: tool' --json '{refund}'"
         assert "not from here" in await do(world, "shell_run", command=forged)
+        number = next(iter(task.gold.order.items))
+        cart = f"curl -sS http://shop.test/cart/add -d product_id={number} -d quantity=1"
+        assert "not from here" in await do(world, "shell_run", command=cart)
         assert world.store.log == ()
+
+
+async def test_the_front_page_shows_every_department():
+    async with opened(Checkout) as (world, _):
+        page = await do(world, "browser_read")
+        names = [p["name"] for p in world.store.query("SELECT name FROM products")]
+        shown = [name for name in names if name in page]
+        where = ", ".join("?" for _ in shown)
+        kinds = f"SELECT DISTINCT category FROM products WHERE name IN ({where})"  # noqa: S608 - question marks
+        assert len(shown) == 8
+        assert len(world.store.query(kinds, *shown)) == 4
+
+
+async def test_more_than_there_is_cannot_be_ordered_and_one_cart_is_one_order():
+    async with opened(Checkout) as (world, task):
+        gold = task.gold
+        (number, left), *_ = gold.stock.items()
+        for _ in range(2):
+            page = await world.step(call("browser_goto", url=f"/p/{number}"))
+            many = call("browser_fill", ref=ref(page, "spinbutton", "Quantity"), text="20")
+            await world.step(many)
+            await world.step(call("browser_click", ref=ref(page, "button", "Add to cart")))
+        await run(world, buy({}, gold.buyer))
+        assert "Not enough in stock" in await do(world, "browser_read")
+        cart = await world.step(call("browser_goto", url="/cart"))
+        await world.step(call("browser_click", ref=ref(cart, "button", "Remove")))
+        await run(world, buy({number: 1}, gold.buyer.model_copy(update={"coupon": ""})))
+        assert "Thank you" in await do(world, "browser_read")
+        await do(world, "browser_goto", url="/checkout")
+        orders = "SELECT count(*) AS n FROM orders WHERE status = 'placed'"
+        assert world.store.query(orders) == [{"n": 1}]
+        stock = "SELECT stock FROM products WHERE id = ?"
+        assert world.store.query(stock, number) == [{"stock": left + gold.items[number] - 1}]
+
+
+async def run(world, script):
+    with contextlib.suppress(StopIteration):
+        action = next(script)
+        while True:
+            action = script.send(await world.step(action))
 
 
 @pytest.mark.parametrize("env", [Refunds, Checkout])
 async def test_the_same_seed_shows_the_same(env):
     seen = set()
-    for _ in range(10):
+    for _ in range(3):
         async with opened(env) as (world, task):
             if env is Refunds:
                 ticket = task.gold.ticket_id

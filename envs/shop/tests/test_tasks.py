@@ -18,7 +18,9 @@ MANY = range(200)
 
 @functools.cache
 def drawn(env):
-    return [env.task("train", index, KeyedRandom(b"tasks", f"{env.__name__}/{index}")) for index in MANY]
+    return [
+        env.task("train", index, KeyedRandom(b"tasks", f"{env.__name__}/{index}")) for index in MANY
+    ]
 
 
 @pytest.mark.parametrize("env", [Refunds, Checkout, Shift])

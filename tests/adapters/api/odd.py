@@ -21,10 +21,7 @@ class Code(BaseModel):
         return value
 
 
-def make_app():
-    app = FastAPI(title="odd", debug=True)
-    app.state.greeting = "hello"
-
+def pages(app):
     @app.get("/page", response_class=HTMLResponse)
     def page():
         return "<p>hello</p>"
@@ -41,14 +38,29 @@ def make_app():
             "url": str(request.url),
         }
 
-    @app.get("/status/{code}", operation_id="status")
-    def status(code: int):
-        return Response("secret detail", code)
-
     @app.get("/header", operation_id="header")
     def header(value: str, response: Response):
         response.headers["x-note"] = value
         return "ok"
+
+    @app.post("/raw")
+    async def raw(request: Request):
+        return len(await request.body())
+
+    @app.get("/big", operation_id="big")
+    def big(size: int):
+        return StreamingResponse(iter([b"x" * 1_000_000] * size))
+
+    @app.get("/basket")
+    def basket(response: Response, seen: int = Cookie(0)):
+        response.set_cookie("seen", str(seen + 1))
+        return seen
+
+
+def faults(app):
+    @app.get("/status/{code}", operation_id="status")
+    def status(code: int):
+        return Response("secret detail", code)
 
     @app.get("/format", operation_id="format")
     def format_it(template: str, world: World):
@@ -62,10 +74,6 @@ def make_app():
     def code(body: Code):
         return "right"
 
-    @app.post("/raw")
-    async def raw(request: Request):
-        return len(await request.body())
-
     @app.get("/refused", operation_id="refused")
     def refused():
         raise ToolRefusal("the change log is full")
@@ -78,15 +86,12 @@ def make_app():
     def keep(request: Request):
         request.app.state.greeting = "kept"
 
-    @app.get("/big", operation_id="big")
-    def big(size: int):
-        return StreamingResponse(iter([b"x" * 1_000_000] * size))
 
-    @app.get("/basket")
-    def basket(response: Response, seen: int = Cookie(0)):
-        response.set_cookie("seen", str(seen + 1))
-        return seen
-
+def make_app():
+    app = FastAPI(title="odd", debug=True)
+    app.state.greeting = "hello"
+    pages(app)
+    faults(app)
     router = APIRouter(prefix="/inner")
 
     @router.get("/thing", operation_id="inner_thing")

@@ -14,6 +14,8 @@ from envkit.adapters.api.exchange import Request
 from envkit.data.bait import Bait
 from envkit.data.message import Action, call
 from envkit.door import open_door
+from envkit.judge.keys import PUBLIC_SALT, TaskKey
+from envkit.registry import resolve
 from envkit.rollout.policy import Local
 from envkit.rollout.runner import Runner, RunSettings
 from tests.adapters.api.conftest import opened
@@ -98,7 +100,7 @@ async def test_what_a_client_says_about_itself_reaches_no_handler(odd):
     async with open_door([odd.api], "shell") as door:
         answer = await through(
             door.port, "GET http://ODD.test:80/echo HTTP/1.1", "host: evil.test",
-            "x-forwarded-for: 10.1.1.1", "x-forwarded-host: evil.test", "forwarded: host=evil.test", "envkit.actor: judge",
+            "x-forwarded-for: 10.1.1.1", "x-forwarded-host: evil.test", "envkit.actor: judge",
         )  # fmt: skip
         inner = await through(
             door.port, "GET /inner/thing HTTP/1.1", "host: odd.test", "envkit.actor: x"
@@ -190,7 +192,7 @@ async def test_cookies_and_redirects_are_as_the_app_makes_them(odd):
 
 async def test_a_hundred_megabytes_are_not_taken(odd):
     async with open_door([odd.api], "shell") as door:
-        reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+        _, writer = await asyncio.open_connection("127.0.0.1", door.port)
         writer.write(b"POST /raw HTTP/1.1\r\nhost: odd.test\r\ncontent-length: 100000000\r\n\r\n")
         written = 0
         try:
@@ -207,15 +209,16 @@ async def test_a_hundred_megabytes_are_not_taken(odd):
     assert len(odd.api.requests[0].body) <= logs.MOST_TEXT
 
 
+@pytest.mark.parametrize("kind", [b"application/json", b"application/x+json", b"JSON", b""])
 @pytest.mark.parametrize(
-    "kind", [b"application/json", b"application/x+json", b"APPLICATION/JSON", b""]
-)
-@pytest.mark.parametrize(
-    "body", [b"[" * 100_000, b"NaN", b'{"code":"a","code":"b"}', b"1" * 5_000, b'"\\ud800"', b"\xff", b'{"a":1e999}']
+    "body",
+    [b"[" * 100_000, b'{"code":"a","code":"b"}', b'{"a":1e999}', b'{"a":"\\ud800"}', b"[NaN]", b"1" * 5_000, b"\xff"],
 )  # fmt: skip
-async def test_json_that_no_parser_should_be_given_is_a_400(odd, kind, body):
+async def test_json_that_no_parser_should_be_given_gets_to_none(odd, kind, body):
     headers = ((b"content-type", kind),) if kind else ()
-    assert (await get(odd, "/code", method="POST", headers=headers, body=body)).status == 400
+    answer = await get(odd, "/code", method="POST", headers=headers, body=body)
+    # without a type, what looks like no JSON is taken for plain bytes
+    assert answer.status == (400 if kind or body[:1] in b"[{" else 422)
 
 
 async def test_a_chunked_body_arrives_whole(odd):
@@ -325,18 +328,11 @@ async def test_a_template_that_tells_everything_tells_no_gold(tmp_path):
     spec = f"file:{GULLIBLE}:Gullible"
     async with Runner(RunSettings(spec, tasks=1, out=tmp_path / "run"), prying) as runner:
         summary = await runner.run()
-    assert summary.reward_mean == 0
+    assert (summary.episodes, summary.rewards, summary.invalid) == (1, 0, 0)
     assert len(prying.seen) == len(prying.templates) + 1
     assert "<module" in prying.seen[2]  # it did tell what there is
     assert prying.seen[-1] == 'HTTP 500: {"detail": "Internal Server Error"}'
-    from envkit.judge.keys import PUBLIC_SALT, TaskKey
-    from envkit.registry import resolve
-
     resolved = resolve(spec)
-    found = [
-        resolved.env.task("train", 0, TaskKey.of(salt, str(resolved.spec), "train", 0).rng()).gold[
-            "secret"
-        ]
-        for salt in (PUBLIC_SALT,)
-    ]
-    assert not any(secret in text for secret in found for text in prying.seen)
+    key = TaskKey.of(PUBLIC_SALT, str(resolved.spec), "train", 0)
+    secret = resolved.env.task("train", 0, key.rng()).gold["secret"]
+    assert not any(secret in text for text in prying.seen)

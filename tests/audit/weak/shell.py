@@ -103,7 +103,7 @@ class Flood(Shell):
 
 def _object(kind, content):
     data = f"{kind} {len(content)}\0".encode() + content
-    name = hashlib.sha1(data).hexdigest()
+    name = hashlib.sha1(data, usedforsecurity=False).hexdigest()
     return name, {f".git/objects/{name[:2]}/{name[2:]}": zlib.compress(data)}
 
 

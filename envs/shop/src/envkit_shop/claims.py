@@ -13,7 +13,8 @@ Kind = Literal[
     "unopened", "opened", "damaged", "not_theirs", "too_late", "final_sale", "already_refunded"
 ]
 GOOD: tuple[Kind, ...] = ("unopened", "opened", "damaged")
-BAD: tuple[Kind, ...] = ("not_theirs", "too_late", "final_sale", "already_refunded")  # the policy's order
+# in the policy's order
+BAD: tuple[Kind, ...] = ("not_theirs", "too_late", "final_sale", "already_refunded")
 
 _STATE = {
     "unopened": (

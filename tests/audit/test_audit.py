@@ -1,0 +1,72 @@
+"""The audit itself: what it says where a machine can't run a world, what it counts as read, what it prints."""
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from envkit.audit.audit import audit
+from envkit.audit.record import recorded
+from envkit.audit.report import markdown, plain
+from envkit.audit.seen import AuditSettings
+from envkit.cli import main
+
+WEAK = Path(__file__).parent / "weak"
+LEAKS = Path(__file__).parents[1] / "leakbench"
+
+
+class Gold(BaseModel):
+    name: str
+    note: str = ""
+
+
+@pytest.mark.parametrize(
+    ("gold", "reads", "expected"),
+    [
+        (Gold(name="a"), lambda gold: gold.name, {"name"}),
+        (Gold(name="a"), lambda gold: gold.model_dump(), {"name", "note"}),
+        (Gold(name="a"), lambda gold: gold == Gold(name="b"), {"name", "note"}),
+        ({"name": 1, "note": 2}, lambda gold: gold["name"], {"name"}),
+        ({"name": 1, "note": 2}, lambda gold: gold.get("note"), {"note"}),
+        ({"name": 1, "note": 2}, json.dumps, {"name", "note"}),
+        ({"name": 1, "note": 2}, lambda gold: {**gold}, {"name", "note"}),
+    ],
+)
+def test_what_is_read_of_a_gold_is_noted(gold, reads, expected):
+    copy, told = recorded(gold)
+    assert told() == set()
+    reads(copy)
+    assert told() == expected
+
+
+async def test_without_worlds_nothing_is_clean():
+    report = await audit(AuditSettings(f"file:{LEAKS / 'files.py'}:VariableTwin", worlds=False))
+    assert not report.complete
+    assert report.card.missing
+    assert report.card.exploit_resistance.values is None
+    assert "**Incomplete.**" in markdown([report])
+
+
+async def test_an_attack_that_scores_is_a_finding():
+    settings = AuditSettings(f"file:{WEAK / 'words.py'}:MasterKey", tasks=1, perturbations=())
+    report = await audit(settings)
+    rules = {finding.rule for finding in report.findings}
+    assert "attack.master_key" in rules
+    assert report.measures["attacks"]["scored"] == ["master_key"]
+    assert report.falls_short("critical")
+
+
+def test_text_of_agents_is_no_markup():
+    assert plain("a|b <script> \x1b[31m") == "a\\|b &lt;script&gt; \\\\x1b\\[31m"
+
+
+def test_the_command_writes_its_document(tmp_path, capsys):
+    spec = f"file:{LEAKS / 'words.py'}:ConstantPass"
+    status = main(["audit", spec, "--tasks", "1", "--out", str(tmp_path), "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert status == 1
+    assert {"findings", "card", "digest", "complete"} <= set(told)
+    assert told["card"]["digest"] == told["digest"]
+    assert json.loads((tmp_path / "audit.json").read_text()) == told
+    assert "grader.constant" in (tmp_path / "audit.md").read_text()
