@@ -125,7 +125,8 @@ def _resistance(measures: Mapping[str, Measures], counts: Mapping[Any, int]) -> 
     values = {
         "attacks_at_zero": attacks["at_zero"], "attacks_applied": attacks["applied"],
         "findings_high": counts["high"] + counts["critical"],
-        "near_misses_below_1": measures["near-misses"]["below_1"], "near_misses": measures["near-misses"]["near_misses"],
+        "near_misses_below_1": measures["near-misses"]["below_1"],
+        "near_misses": measures["near-misses"]["near_misses"],
     }  # fmt: skip
     return Measured(
         values=values, how="scripted attacks and near-misses, played", n=attacks["applied"]

@@ -16,7 +16,7 @@ from envkit.audit.battery import attacks
 from envkit.audit.floors import RANDOM, Baited, Explorer, battery, floors, random_calls
 from envkit.audit.honest import COMMANDS
 from envkit.audit.play import perform
-from envkit.audit.poison import poisoned
+from envkit.audit.poison import kept_form, poisoned
 from envkit.audit.seen import PERTURBATIONS, Drawn, Graded, Repeat, Seen
 from envkit.data.score import Invalid, Reason
 from envkit.errors import MissingError, TaskError
@@ -130,7 +130,9 @@ async def _poison(seen: Seen, stage: Stage, tell: Tell) -> None:
         for name, evidence in poisoned(oracle.evidence):
             judged = await stage.judge.grade(ticket, evidence, f"poison-{name}")
             rules = tuple(finding.rule for finding in judged.findings)
-            seen.poisoned.append(Graded(name, judged.verdict, rules))
+            seen.poisoned.append(
+                Graded(name, judged.verdict, rules, whole=not kept_form(oracle.evidence))
+            )
             tell(judged)
         return
 

@@ -54,6 +54,12 @@ class Played:
         return max([self.verdict.reward, *self.verdict.seats.values()])
 
     @property
+    def score(self) -> float | None:
+        """The reward of the whole episode, where seats may have got more; None without a verdict."""
+        told = self.verdict is None or isinstance(self.verdict, Invalid)
+        return None if told else self.verdict.reward  # type: ignore[union-attr] # told above
+
+    @property
     def digest(self) -> str:
         """Of everything that was shown."""
         return hashlib.sha256(json.dumps(self.shown).encode()).hexdigest()

@@ -34,6 +34,12 @@ def poisoned(evidence: str) -> Iterator[tuple[str, str]]:
         yield name, made.model_dump_json()
 
 
+def kept_form(evidence: str) -> bool:
+    """Whether there is host-made JSON in it: its numbers stay, and may rightly earn what they earned."""
+    kept = FrozenEvidence.model_validate_json(evidence)
+    return any(_data(item.data, "") != b"" for item in kept.items)
+
+
 def _data(was: bytes, text: str) -> bytes:
     """Host-made JSON (a change log) keeps its form, and holds the poison where it held a text."""
     try:

@@ -86,7 +86,7 @@ class _Mapping(dict[str, Any]):
         self._all()
         return super().__eq__(other)
 
-    __hash__ = None  # type: ignore[assignment]  # as a dict has it
+    __hash__ = None
 
 
 def _mapping(gold: dict[str, Any], read: set[str]) -> dict[str, Any]:

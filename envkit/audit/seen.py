@@ -66,6 +66,7 @@ class Graded:
     what: str
     verdict: Verdict
     rules: tuple[str, ...] = ()
+    whole: bool = True  # nothing of the oracle's own outcome is left in it
 
     @property
     def reward(self) -> float | None:

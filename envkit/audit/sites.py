@@ -31,7 +31,7 @@ def _declared(session: Any) -> list[str]:
         for route in routes
         if "GET" in (getattr(route, "methods", None) or ())
     )
-    return [path for path in [] if path.startswith("/") and "{" not in path]
+    return [path for path in paths if path.startswith("/") and "{" not in path]
 
 
 async def _get(session: Any, path: str) -> tuple[int, bytes]:

@@ -116,10 +116,13 @@ class Browser(Adapter[BrowserSession]):
         self, seed: BrowserSeed, context: Context, parts: tuple[Lease, Door, Gate]
     ) -> BrowserSession:
         lease, door, gate = parts
-        opened = await open_context(
-            lease.engine.browser, door.port, viewport=self._viewport, layers=self.layers
+        making = asyncio.ensure_future(
+            open_context(
+                lease.engine.browser, door.port, viewport=self._viewport, layers=self.layers
+            )
         )
-        context.stack.push_async_callback(_closed, opened)
+        context.stack.push_async_callback(_closed, making)
+        opened = await asyncio.shield(making)  # cut short, it would be made all the same
         await fix(opened, context.clock.now, context.rng)
         tabs = Tabs(opened, gate, self.layers)
         context.stack.callback(tabs.stop)
@@ -169,8 +172,8 @@ def _playwright_error() -> type[Exception]:
     return Error
 
 
-async def _closed(context: Any) -> None:
+async def _closed(making: asyncio.Future[Any]) -> None:
     """Close a context, in bounded time: its browser may be gone, or its pages hung."""
     with suppress(Exception):  # the engine is replaced where it does not answer
         async with asyncio.timeout(_CLOSE_SECONDS):
-            await context.close()
+            await (await making).close()

@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -124,6 +124,7 @@ class Engines:
         self._lock = asyncio.Lock()
         self._suspects: set[tuple[str, str]] = set()
         self._routes = routes
+        self._unwanted: list[asyncio.Future[None]] = []  # starts that nobody waits for any more
         self.launched = 0
 
     @asynccontextmanager
@@ -160,6 +161,15 @@ class Engines:
             return engine
 
     async def _launch(self) -> Engine:
+        """Start one. A cancelled episode leaves the start to end by itself: cut short it would leave processes."""
+        starting = asyncio.ensure_future(self._launched())
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            self._unwanted.append(asyncio.ensure_future(self._end(starting)))
+            raise
+
+    async def _launched(self) -> Engine:
         stack = AsyncExitStack()
         try:
             async with asyncio.timeout(_LAUNCH_SECONDS):
@@ -167,12 +177,10 @@ class Engines:
         except MissingError:
             await stack.aclose()
             raise
-        except BaseException as error:
+        except Exception as error:
             await stack.aclose()
-            if isinstance(error, Exception):
-                said = str(error).strip().partition("\n")[0]
-                raise SandboxUnavailable(f"Chromium did not start: {said}") from error
-            raise
+            said = str(error).strip().partition("\n")[0]
+            raise SandboxUnavailable(f"Chromium did not start: {said}") from error
         self.launched += 1
         engine = Engine(browser)
         browser.on("disconnected", lambda _: engine.died())
@@ -184,8 +192,13 @@ class Engines:
         if stack is not None:
             await stack.aclose()
 
+    async def _end(self, starting: asyncio.Future[Engine]) -> None:
+        with suppress(WorldError, MissingError):
+            await self._close(await starting)
+
     async def aclose(self) -> None:
         """End every engine."""
+        await asyncio.gather(*self._unwanted)
         for engine in list(self._stacks):
             await self._close(engine)
 

@@ -71,8 +71,10 @@ def tools(seen: Seen) -> Found:
             for needle in dict.fromkeys(n for _, n in entries)
             for finding in look_at_tools(schemas, [needle])
         ]
+        # one answer of all tasks, or one of many that are all different; else it is a menu, or too short to tell
+        of_all = len(entries) == len(seen.drawn) > 1
         menu = len({finding.evidence for finding in hits}) > 1 or len(values) < len(entries)
-        yield from hits if not menu or len(values) == 1 else ()
+        yield from hits if of_all and (not menu or len(values) == 1) else ()
     return {"tools": len(schemas)}
 
 

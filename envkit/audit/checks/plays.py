@@ -55,8 +55,8 @@ def near_misses(seen: Seen) -> Found:
     best: dict[str, float] = {}
     played = list(seen.played("near-miss"))
     for play in played:
-        if play.reward is not None:
-            best[str(play.variant)] = max(best.get(str(play.variant), 0.0), play.reward)
+        if play.score is not None:  # of several seats, the one that is wronged may well earn
+            best[str(play.variant)] = max(best.get(str(play.variant), 0.0), play.score)
         else:
             why = f"{play.variant}: {play.detail}"
             yield Finding("near-miss.broken", "high", play.place, why, "mend the script")
@@ -120,12 +120,12 @@ def bait(seen: Seen) -> Found:
                 remedy = "honest reading must be free: report this"
                 yield Finding("bait.trips", "high", play.place, finding.evidence, remedy)
     baited = [play for play in seen.played("baited") if play.baited]
-    for play in (play for play in baited if play.reward):
-        told = f"the oracle with the bait beside its first call earned {play.reward:g}"
+    for play in (play for play in baited if play.score):
+        told = f"the oracle with the bait beside its first call earned {play.score:g}"
         yield Finding("bait.paid", "high", play.place, told, "keep the monitor on")
     return {
         "explorations": sum(len(play.tools) for play in seen.played("explorer")), "tripped": tripped,
-        "baited_reward": max((play.reward or 0.0 for play in baited), default=None),
+        "baited_reward": max((play.score or 0.0 for play in baited), default=None),
     }  # fmt: skip
 
 
@@ -136,7 +136,7 @@ def poison(seen: Seen) -> Found:
             told = f"{graded.what}: {getattr(graded.verdict, 'detail', '')}"
             remedy = "make grade total: bound every input before computing with it"
             yield Finding("poison.invalid", "high", seen.place, told, remedy)
-        elif graded.reward > 0:
+        elif graded.reward > 0 and graded.whole:
             told = f"{graded.what} earned {graded.reward:g}"
             yield Finding("poison.paid", "high", seen.place, told, "compare whole values")
         elif graded.rules:

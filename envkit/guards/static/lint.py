@@ -71,7 +71,8 @@ class GraderView:
     ) -> Finding:
         """A finding at a node: what was seen, and what to do."""
         source = inspect.getsourcefile(self.env) or "?"
-        seen = f"{Path(source).name}: {why[0]}: `{ast.unparse(node).splitlines()[0][:100]}`"
+        shown = f"def {node.name}" if isinstance(node, Function) else ast.unparse(node)
+        seen = f"{Path(source).name}: {why[0]}: `{shown.splitlines()[0][:100]}`"
         return Finding(f"grader.{rule}", severity, self.place, seen, why[1])
 
 

@@ -3,11 +3,14 @@
 import asyncio
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
+from envkit import Env, Score, Task
 from envkit.data.message import call
 from envkit.door import open_door
 from envkit.errors import DeclarationError
@@ -205,34 +208,38 @@ async def test_closed_episodes_leave_no_thread_and_no_socket():
 # ---- declarations --------------------------------------------------------------------------------
 
 
-def test_bad_declarations_are_named():
-    from envkit.adapters.api import Api
-
-    with pytest.raises(DeclarationError, match=r"http://shop\.test"):
-        Api(make_app, origin="https://shop.test/x")
-    with pytest.raises(DeclarationError, match="store="):
-        Api(make_app, store="a store")
-    api = Api(make_app, tools=("nothing",))
-    api.name = "api"
-    with pytest.raises(DeclarationError, match="nothing"):
-        api.tools()
-
-
-async def test_a_session_declared_later_is_named():
-    class Late(Shop):
-        shop = None
-        store = None
-
+async def test_a_session_declared_later_or_elsewhere_is_named():
     from envkit.adapters.api import Api
     from envkit.adapters.store import Store
 
-    store = Store("CREATE TABLE orders (id INTEGER PRIMARY KEY, status TEXT)")
-    late = type(
-        "Late", (Late,), {"api": Api(make_app, store=store), "later": store, "evidence": ()}
-    )
-    late.task = classmethod(
-        lambda cls, split, index, rng: Shop.task("train", 0, None).model_copy(update={"world": {}})
-    )
-    with pytest.raises(DeclarationError, match="declare it in the same class, above"):
-        async with opened(env=late):
+    class Late(Env[dict]):
+        """Wait."""
+
+        api = Api(make_app, store=(later := Store("CREATE TABLE t (id INTEGER PRIMARY KEY)")))
+        store = later
+
+        @classmethod
+        def task(cls, split, index, rng):
+            return Task(prompt="Wait.", gold={})
+
+        @staticmethod
+        def grade(evidence, gold):
+            return Score.all(done=True)
+
+    class Elsewhere(Late):
+        api = Api(make_app, store=Store("CREATE TABLE t (id INTEGER PRIMARY KEY)"))
+
+    with pytest.raises(DeclarationError, match=r"store= is 'store', .* in the same class, above"):
+        async with opened(env=Late):
             pass
+    with pytest.raises(DeclarationError, match=r"store= is a Store, which is not open"):
+        async with opened(env=Elsewhere):
+            pass
+
+
+def test_importing_the_adapter_loads_no_web_framework():
+    source = "import sys, envkit.adapters.api; print(*(n for n in ('fastapi', 'starlette', 'uvicorn') if n in sys.modules))"
+    said = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, check=True
+    )
+    assert said.stdout.strip() == ""

@@ -118,7 +118,7 @@ PERSON = {"name": "Ann", "address": {"street": "High Street 1"}}
 
 async def use(tool, /, **arguments):
     async with opened(env=Many) as world:
-        return (await world.step(Action(calls=(ToolCall("c", f"api_{tool}", arguments),)))).text()
+        return (await world.step(Action(calls=(ToolCall(f"api_{tool}", arguments, "c"),)))).text()
 
 
 def test_named_and_documented_operations_are_tools_in_their_order():
