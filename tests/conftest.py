@@ -24,7 +24,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Where CI runs, a sandbox that is missing is a failure: a skipped test proves nothing."""
     report = yield
-    needs_sandbox = item.get_closest_marker("docker") or item.get_closest_marker("bubblewrap")
+    marks = ("docker", "bubblewrap", "browser")
+    needs_sandbox = any(item.get_closest_marker(mark) for mark in marks)
     if report.skipped and needs_sandbox and os.environ.get("CI"):
         report.outcome = "failed"
     return report

@@ -835,7 +835,9 @@ async def test_seats_take_turns_and_earn_their_own(tmp_path):
     assert (episode.ending, episode.terminated, episode.turns) == ("over", True, 4)
     assert (episode.reward, dict(episode.seats)) == (0.5, {"ann": 1.0, "bob": 0.25})
     assert heard["ann"][1] == "ann: ann 0 | bob: bob 0"
-    assert heard["bob"][0] == "x\nbegin\nann: ann 0", "bob sees the prompt, and what was said before his turn"
+    assert heard["bob"][0] == "x\nbegin\nann: ann 0", (
+        "bob sees the prompt, and what was said before his turn"
+    )
     assert read_episodes(out) == [episode]
 
 

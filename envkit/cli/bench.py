@@ -36,7 +36,9 @@ class Where(StrEnum):
 
 
 def bench(
-    what: Annotated[What, typer.Argument(help="core, terminal, grade, store, api, browser or generation.")],
+    what: Annotated[
+        What, typer.Argument(help="core, terminal, grade, store, api, browser or generation.")
+    ],
     *,
     backend: Annotated[Where, typer.Option(help="Of terminal and grade.")] = Where.AUTO,
     as_json: Json = False,

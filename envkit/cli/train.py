@@ -41,7 +41,9 @@ class Loss(StrEnum):
 def train(  # noqa: PLR0913 - the flags of the contract, each an argument to typer
     spec: Annotated[
         str | None,
-        typer.Argument(help="pack/env, pack/env?level=hard, file:PATH.py:CLASS", show_default=False),
+        typer.Argument(
+            help="pack/env, pack/env?level=hard, file:PATH.py:CLASS", show_default=False
+        ),
     ] = None,
     *,
     model: Annotated[
@@ -54,7 +56,8 @@ def train(  # noqa: PLR0913 - the flags of the contract, each an argument to typ
     warm: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME:WEIGHT,...", rich_help_panel=LEARNING,
+            metavar="NAME:WEIGHT,...",
+            rich_help_panel=LEARNING,
             help="The scripts that a warm start imitates: solve, near-misses (default: the environment's).",
         ),
     ] = None,
@@ -77,11 +80,15 @@ def train(  # noqa: PLR0913 - the flags of the contract, each an argument to typ
     ] = None,
     minibatches: Annotated[
         int | None,
-        typer.Option(help="Optimizer steps of a step, 1 or 2 (default: 2).", rich_help_panel=LEARNING),
+        typer.Option(
+            help="Optimizer steps of a step, 1 or 2 (default: 2).", rich_help_panel=LEARNING
+        ),
     ] = None,
     max_tokens: Annotated[
         int | None,
-        typer.Option(help="Of one turn (default: 48 for tiny, else 1024).", rich_help_panel=LEARNING),
+        typer.Option(
+            help="Of one turn (default: 48 for tiny, else 1024).", rich_help_panel=LEARNING
+        ),
     ] = None,
     context: Annotated[
         int | None,
@@ -90,20 +97,23 @@ def train(  # noqa: PLR0913 - the flags of the contract, each an argument to typ
     thinking: Annotated[
         str | None,
         typer.Option(
-            help="off, on, or a budget of tokens for each turn (default: off).", rich_help_panel=LEARNING
+            help="off, on, or a budget of tokens for each turn (default: off).",
+            rich_help_panel=LEARNING,
         ),
     ] = None,
     shuffle_rewards: Annotated[
         bool | None,
         typer.Option(
-            "--shuffle-rewards", rich_help_panel=LEARNING,
+            "--shuffle-rewards",
+            rich_help_panel=LEARNING,
             help="A control: rewards are dealt out at random, and nothing may be learned.",
         ),
     ] = None,
     max_exploit_rate: Annotated[
         float | None,
         typer.Option(
-            help="Stop where more of a step's episodes are exploits (default: 0.05).", rich_help_panel=RUN
+            help="Stop where more of a step's episodes are exploits (default: 0.05).",
+            rich_help_panel=RUN,
         ),
     ] = None,
     eval_tasks: Annotated[
@@ -121,7 +131,8 @@ def train(  # noqa: PLR0913 - the flags of the contract, each an argument to typ
     salt_file: Annotated[
         str | None,
         typer.Option(
-            help="Keys the tasks (default: one is drawn and kept with the run).", rich_help_panel=RUN
+            help="Keys the tasks (default: one is drawn and kept with the run).",
+            rich_help_panel=RUN,
         ),
     ] = None,
     concurrency: Annotated[
@@ -140,7 +151,9 @@ def train(  # noqa: PLR0913 - the flags of the contract, each an argument to typ
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on from the last checkpoint in --out.", rich_help_panel=RUN),
+        typer.Option(
+            "--resume", help="Go on from the last checkpoint in --out.", rich_help_panel=RUN
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -156,7 +169,9 @@ def train(  # noqa: PLR0913 - the flags of the contract, each an argument to typ
         "backend": backend,
     }  # fmt: skip
     given = {name: value for name, value in flags.items() if value is not None}
-    raise typer.Exit(_train({**DEMO, **given} if demo else given, out, resume=resume, as_json=as_json))
+    raise typer.Exit(
+        _train({**DEMO, **given} if demo else given, out, resume=resume, as_json=as_json)
+    )
 
 
 def _thinking(text: str | None) -> str | int | None:
@@ -278,7 +293,9 @@ def _print(made: Mapping[str, Any]) -> None:
     ]
     rows.append(("best guess", f"{made['guess_floor']:.3f}", ""))
     console().print(table(("held out", ">before", ">after"), rows))
-    facts = f"{made['steps']} steps, {made['episodes']:,} episodes, {made['tokens']:,} trained tokens"
+    facts = (
+        f"{made['steps']} steps, {made['episodes']:,} episodes, {made['tokens']:,} trained tokens"
+    )
     console().print(f"{facts}, {made['seconds']:.0f} s ({made['cpu_seconds']:.0f} s of CPU)")
     for name in ("curve", "model"):
         console().print(f"{name}: {made[name]}", soft_wrap=True)

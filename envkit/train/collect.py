@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -99,7 +99,7 @@ class Troupe:
         """The outcomes in the order of `works`. Raises UsageError, MissingError or JudgeError."""
         cast = Cast(source, self._seed)
         free = asyncio.Semaphore(self._concurrency)
-        take = getattr(source, "take", lambda episode: {})
+        take: Callable[[str], Any] = getattr(source, "take", lambda episode: {})
 
         async def one(work: Work) -> Outcome:
             async with free:

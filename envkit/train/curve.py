@@ -25,7 +25,9 @@ def draw(out: Path, title: str, floor: float) -> Path:
         _line(axes, trained, name, color=SOFT, linewidth=1, label="training, each step")
         _line(axes, held, name, color=HELD, linewidth=2, marker="o", markersize=4, label="held out")
         if start is not None:
-            axes.axhline(start[name], color=INK, linestyle="--", linewidth=1, label="after the warm start")
+            axes.axhline(
+                start[name], color=INK, linestyle="--", linewidth=1, label="after the warm start"
+            )
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", alpha=0.25)
     above.axhline(floor, color="#dc2626", linestyle=":", linewidth=1, label="best guess")

@@ -1,6 +1,7 @@
 """The learner: rows in, better weights out. It never sees an environment.
 
-Rows are padded into micro-batches of a token budget; the sum of the loss over all of them is divided once, by the number of
+Rows are padded into micro-batches of a token budget; the sum of the loss over all of them is divided once, by the
+number of
 trained tokens of the optimizer step. So the gradient is the same however the rows are packed.
 """
 
@@ -19,7 +20,9 @@ from envkit.train.types import Row
 
 BETAS = (0.9, 0.95)
 CLIP_NORM = 1.0
-LOGITS = 1 << 26  # numbers of logits that are held at once; over it, they are made again for the gradient
+LOGITS = (
+    1 << 26
+)  # numbers of logits that are held at once; over it, they are made again for the gradient
 
 
 class Diverged(EnvkitError):
@@ -73,9 +76,7 @@ class Learner:
         self._temperature = temperature
         self._weights = [weight for weight in model.parameters() if weight.requires_grad]
         self._masters = [_master(weight) for weight in self._weights]
-        self._optimizer = torch.optim.AdamW(
-            self._masters, lr=lr, betas=BETAS, weight_decay=0.0
-        )
+        self._optimizer = torch.optim.AdamW(self._masters, lr=lr, betas=BETAS, weight_decay=0.0)
         self._plain_head = _plain_head(model)
 
     # ---- a step ----
@@ -96,7 +97,9 @@ class Learner:
         self._write_back()
         return Report(total, norm, drift.tokens, drift)
 
-    def gradient(self, samples: Sequence[Sample], loss: LossName, drift: Drift | None = None) -> float:
+    def gradient(
+        self, samples: Sequence[Sample], loss: LossName, drift: Drift | None = None
+    ) -> float:
         """Fill the gradients of one optimizer step; the loss."""
         if self.model.training:
             self.model.eval()  # no dropout: the ratio compares like with like
@@ -121,7 +124,8 @@ class Learner:
         width = max(len(sample.row.ids) for sample in batch)
         # padding stands at the right, where no causal attention sees it: no mask is needed
         ids = torch.tensor(
-            [sample.row.ids + [0] * (width - len(sample.row.ids)) for sample in batch], device=device
+            [sample.row.ids + [0] * (width - len(sample.row.ids)) for sample in batch],
+            device=device,
         )
         places = [
             (row, at)
@@ -147,14 +151,14 @@ class Learner:
         if not self._plain_head:
             logits = self.model(input_ids=ids, use_cache=False).logits[rows, columns]
             return self._pick(logits, targets)
-        hidden = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state[rows, columns]
+        hidden = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state[
+            rows, columns
+        ]
         size = max(1, LOGITS // self.model.get_output_embeddings().out_features)
         if len(targets) <= size:
             return self._head(hidden, targets)
-        parts = zip(hidden.split(size), targets.split(size), strict=True)
-        return torch.cat(
-            [checkpoint(self._head, *part, use_reentrant=False) for part in parts]  # type: ignore[no-untyped-call]
-        )
+        parts = zip(torch.split(hidden, size), torch.split(targets, size), strict=True)
+        return torch.cat([checkpoint(self._head, *part, use_reentrant=False) for part in parts])
 
     def _head(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return self._pick(self.model.get_output_embeddings()(hidden), targets)

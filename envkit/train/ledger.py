@@ -1,4 +1,4 @@
-"""Which tasks a run has consumed, and which come next. All of it follows from (seed, step), and is written down anyway."""
+"""Which tasks a run has consumed, and which come next: all of it follows from (seed, step), and is written down."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The loop: play some groups, compare their members, take an optimizer step, publish; again.
 
-Sampling and learning take turns on the same tensors, so every token is trained by the weights that sampled it. A run is a
+Sampling and learning take turns on the same tensors, so every token is trained by the weights that sampled it. A run
+is a
 folder: `run.json` says what was asked for, `metrics.jsonl` and `curve.png` what came of it, `ledger.jsonl` which
 tasks were consumed, `checkpoints/` where `--resume` goes on.
 """
@@ -8,7 +9,6 @@ tasks were consumed, `checkpoints/` where `--resume` goes on.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections import Counter
@@ -26,7 +26,7 @@ from envkit.train.advantage import Advantages
 from envkit.train.collect import Batch, Outcome, Result, Troupe, batch_of, open_stage
 from envkit.train.curve import draw
 from envkit.train.learner import Learner, Report
-from envkit.train.ledger import HeldOut, Ledger, Plan, divide
+from envkit.train.ledger import Ledger, Plan, divide
 from envkit.train.metrics import Metrics, read
 from envkit.train.models import TINY, Loaded, load
 from envkit.train.policy import EngineSource, Recorded
@@ -118,7 +118,10 @@ class Trainer:
             loaded = load(str(kept[-1].model), device=settings.device)
         else:
             loaded = load(
-                settings.model, seed=settings.seed, texts=await self._texts(), device=settings.device
+                settings.model,
+                seed=settings.seed,
+                texts=await self._texts(),
+                device=settings.device,
             )
         if loaded.parameters < SMALL and loaded.device.type == "cpu":
             import torch
@@ -149,7 +152,9 @@ class Trainer:
         works = [group[0] for group in self._groups(tasks)]
         samples = rows_of(await self._troupe.play(Recorded(scripts, self._renderer), works))
         if not samples:
-            raise UsageError("--warm: none of the scripts' episodes was valid; see `envkit rollout`")
+            raise UsageError(
+                "--warm: none of the scripts' episodes was valid; see `envkit rollout`"
+            )
         learner = Learner(self._loaded.model, lr=settings.warm_rate, warmup=10)
         order = batches(samples, settings.warm_batch, settings.warm_up_steps, settings.seed)
         async with self._engine.paused():
@@ -217,7 +222,8 @@ class Trainer:
         exact = str(self._loaded.model.dtype) == "torch.float32"
         if kl > (1e-4 if exact else 2e-2):
             log.warning(
-                "the engine and the learner disagree about the same weights: KL %.2g; ratios are biased", kl
+                "the engine and the learner disagree about the same weights: KL %.2g; ratios are biased",
+                kl,
             )
 
     def _source(self, *, keep: bool) -> EngineSource:
@@ -225,7 +231,12 @@ class Trainer:
         sampling = Sampling(temperature=1.0, max_tokens=settings.turn_tokens)
         notes = {**self._loaded.describe(), "version": self._engine.version}
         return EngineSource(
-            f"train:{settings.model}", self._engine, self._renderer, sampling, notes=notes, keep=keep
+            f"train:{settings.model}",
+            self._engine,
+            self._renderer,
+            sampling,
+            notes=notes,
+            keep=keep,
         )
 
     # ---- evaluation and keeping ----
@@ -278,7 +289,9 @@ def _plain(entry: Mapping[str, Any]) -> dict[str, Any]:
 def told(outcomes: Sequence[Outcome], batch: Batch, reports: Sequence[Report]) -> dict[str, Any]:
     """The metrics of one step."""
     made: Advantages = batch.advantages
-    turns = [turn for outcome in outcomes for trace in outcome.traces.values() for turn in trace.turns]
+    turns = [
+        turn for outcome in outcomes for trace in outcome.traces.values() for turn in trace.turns
+    ]
     first = reports[0].drift if reports else None
     last = reports[-1].drift if reports else None
     return {

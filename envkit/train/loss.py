@@ -13,7 +13,10 @@ import torch
 
 LossName = Literal["clip", "cispo", "gspo", "dppo", "reinforce", "ce"]
 
-CLIP_LOW, CLIP_HIGH = 0.2, 0.28  # a rise is given more room than a fall, so that rare tokens can rise
+CLIP_LOW, CLIP_HIGH = (
+    0.2,
+    0.28,
+)  # a rise is given more room than a fall, so that rare tokens can rise
 DUAL = 3.0  # the most that a bad token weighs, however likely it has become
 SEQUENCE_LOW, SEQUENCE_HIGH = 3e-4, 4e-4  # ratios of whole sequences move less
 CISPO_HIGH = 5.0

@@ -64,7 +64,10 @@ async def mixture(text: str | None, env: type[Env[Any]], judge: Judge) -> Mixtur
     Raises UsageError for a name that is no script of this environment.
     """
     weights = parse(text) if text else dict(getattr(env, "demonstrations", {SOLVE: 1.0}))
-    known = [SOLVE, *await judge.near_misses("train" if "train" in env.splits else next(iter(env.splits)), 0)]
+    known = [
+        SOLVE,
+        *await judge.near_misses("train" if "train" in env.splits else next(iter(env.splits)), 0),
+    ]
     for name in weights:
         if name not in known:
             raise UsageError(f"--warm: no script is called {name!r}; there are {', '.join(known)}")

@@ -378,4 +378,4 @@ class HashOrder(Rooms):
 class HashOrderTwin(HashOrder):
     """The same, sorted."""
 
-    order = staticmethod(sorted)
+    order = staticmethod(sorted)  # type: ignore[assignment]

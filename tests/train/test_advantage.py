@@ -17,8 +17,12 @@ def test_by_hand():
     made = advantages([[1, 0, 0, 0], [1, 0]])
     deviation = math.sqrt(1.25 / 6)
     assert made.deviation == pytest.approx(deviation)
-    assert made.values[0] == pytest.approx([x / (deviation + EPSILON) for x in (0.75, -0.25, -0.25, -0.25)])
-    assert made.values[1] == pytest.approx([0.5 / (deviation + EPSILON), -0.5 / (deviation + EPSILON)])
+    assert made.values[0] == pytest.approx(
+        [x / (deviation + EPSILON) for x in (0.75, -0.25, -0.25, -0.25)]
+    )
+    assert made.values[1] == pytest.approx(
+        [0.5 / (deviation + EPSILON), -0.5 / (deviation + EPSILON)]
+    )
 
 
 def test_by_the_groups_own_deviation_and_by_none():
@@ -27,7 +31,8 @@ def test_by_the_groups_own_deviation_and_by_none():
         [x / (math.sqrt(0.1875) + EPSILON) for x in (0.75, -0.25, -0.25, -0.25)]
     )
     assert own.values[1] == pytest.approx([0.05 / (0.05 + EPSILON), -0.05 / (0.05 + EPSILON)])
-    assert advantages([[1, 0]], "none").values == (pytest.approx((0.5, -0.5)),)
+    (plain,) = advantages([[1, 0]], "none").values
+    assert plain == pytest.approx((0.5, -0.5))
 
 
 def test_invalid_members_count_nowhere():
@@ -77,4 +82,6 @@ def test_always(groups):
         told = [value for value in row if value is not None]
         assert len(told) in (0, sum(reward is not None for reward in rewards))
         assert abs(math.fsum(told)) < 1e-6 * max(1, len(told)) / (made.deviation + EPSILON)
-        assert all(abs(value) <= math.sqrt(count) + 1e-9 for value in told)  # a residue is never blown up
+        assert all(
+            abs(value) <= math.sqrt(count) + 1e-9 for value in told
+        )  # a residue is never blown up

@@ -1,4 +1,4 @@
-"""The learner against plain forwards of transformers: the same log-probabilities, the same gradient however it packs."""
+"""The learner against plain forwards: the same log-probabilities, the same gradient however it packs."""
 
 from random import Random
 
@@ -160,7 +160,9 @@ def test_the_drift_of_fresh_samples_is_nothing():
     trainer.gradient(samples, "clip", drift)
     assert drift.largest <= 1e-4
     trainer.step(samples, "clip")
-    assert trainer.step(samples, "clip").drift.largest > 1e-3  # and it is seen when weights have moved
+    assert (
+        trainer.step(samples, "clip").drift.largest > 1e-3
+    )  # and it is seen when weights have moved
 
 
 def test_warm_up_begins_low():

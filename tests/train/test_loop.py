@@ -154,11 +154,15 @@ def test_a_folder_is_one_runs(tmp_path):
 
 
 def test_an_unknown_script_is_named(tmp_path):
-    with pytest.raises(UsageError, match="no script is called 'guesss'; there are solve, skips_all"):
+    with pytest.raises(
+        UsageError, match="no script is called 'guesss'; there are solve, skips_all"
+    ):
         run(tmp_path / "run", warm="solve:1,guesss:2")
 
 
-@pytest.mark.parametrize("text", ["", "solve:x", "solve:0", "solve:-1", ":1", "solve:nan", "solve:inf", "a,,b"])
+@pytest.mark.parametrize(
+    "text", ["", "solve:x", "solve:0", "solve:-1", ":1", "solve:nan", "solve:inf", "a,,b"]
+)
 def test_weights_that_are_none(text):
     with pytest.raises(UsageError, match="--warm"):
         parse(text)
@@ -208,7 +212,8 @@ def test_infrastructure_is_left_out_and_is_no_zero():
 def test_seats_are_compared_with_the_same_seat():
     members = [outcome(0.5, seats={"a": 1.0, "b": 0.0}), outcome(0.5, seats={"a": 0.0, "b": 0.0})]
     batch = batch_of([members])
-    assert batch.advantages.values[0][0] > 0 > batch.advantages.values[0][1]
+    first, second = batch.advantages.values[0]
+    assert first is not None and second is not None and first > 0 > second  # noqa: PT018
     assert batch.advantages.values[1] == (None, None)  # b earned the same in both
 
 
@@ -257,7 +262,7 @@ def test_every_task_once_before_any_comes_again():
 
 def test_what_is_held_out_is_never_trained_on():
     assert divide({"train": 100, "test": 8}, 64) == ("train", 100, HeldOut("test", 0, 8))
-    split, size, held = divide({"train": 100}, 30)
+    _, size, held = divide({"train": 100}, 30)
     assert (size, [work.index for work in held.works(1)]) == (70, list(range(70, 100)))
     assert divide({"train": None}, 30) == ("train", None, HeldOut("train", HELD_OUT, 30))
     with pytest.raises(UsageError, match="lower --eval-tasks"):

@@ -46,7 +46,8 @@ def test_clip(ratio, advantage, loss, gradient):
 
 
 @pytest.mark.parametrize(
-    ("ratio", "advantage", "weight"), [(1.0, 2.0, 1.0), (3.0, 2.0, 3.0), (9.0, 2.0, 5.0), (0.1, -1.0, 0.1)]
+    ("ratio", "advantage", "weight"),
+    [(1.0, 2.0, 1.0), (3.0, 2.0, 3.0), (9.0, 2.0, 5.0), (0.1, -1.0, 0.1)],
 )
 def test_cispo_clips_the_weight_and_never_the_gradient(ratio, advantage, weight):
     logprob = LOGPROB + math.log(ratio)

@@ -91,7 +91,9 @@ def test_another_run_is_refused(tmp_path):
     with pytest.raises(RecordError, match="digest was '0000"):
         asyncio.run(train(settings(tmp_path, steps=0), out, resume=True))
     (out / "run.json").write_text(header.model_dump_json())
-    made = asyncio.run(train(settings(tmp_path, steps=1), out, resume=True))  # longer is the same run
+    made = asyncio.run(
+        train(settings(tmp_path, steps=1), out, resume=True)
+    )  # longer is the same run
     assert made["after"]["step"] == 1
 
 

@@ -87,12 +87,11 @@ class Lane:
     async def _give_up(self, thread: _Thread, job: _Job) -> None:
         """Cancel the job; where that has no effect, leave its thread behind."""
         thread.cancel(job)
-        if await _comes(job.ended, _GRACE) or thread in self._stuck:
+        if await _comes(job.ended, _GRACE) or self._thread is not thread:  # another gave it up
             return
-        if self._thread is thread:  # not its successor
-            self._thread = None
-            self._stuck.append(thread)
-            thread.leave()
+        self._thread = None
+        self._stuck.append(thread)
+        thread.leave()
 
 
 class _Expired(Exception):

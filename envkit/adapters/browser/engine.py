@@ -179,7 +179,7 @@ class Engines:
             raise
         except Exception as error:
             await stack.aclose()
-            said = str(error).strip().partition("\n")[0]
+            said = str(error).strip().partition("\n")[0] or "it took too long"
             raise SandboxUnavailable(f"Chromium did not start: {said}") from error
         self.launched += 1
         engine = Engine(browser)

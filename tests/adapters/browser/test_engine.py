@@ -201,6 +201,21 @@ async def test_cancelled_anywhere_it_leaves_nothing(visit_on):
             await asyncio.sleep(0.05)
 
 
+async def test_a_start_that_is_cancelled_leaves_nothing(visit_on, temporary):
+    for delay in (0.05, 0.4, 0.8):
+        async with Host() as host:
+            opening = asyncio.ensure_future(visit_on(host, HELLO).__aenter__())
+            await asyncio.sleep(delay)
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+            async with visit_on(host, HELLO) as v:  # the host is none the worse
+                await v.call("read")
+                assert "Hello" in v.text
+        assert not processes()
+    assert temporary() == []
+
+
 @pytest.mark.slow
 async def test_thirty_episodes_leave_nothing_behind(visit_on, temporary):
     async with Host() as host:

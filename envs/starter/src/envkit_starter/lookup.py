@@ -48,7 +48,9 @@ class Lookup(Env[Gold]):
         """Draw a digit for each key, and two keys."""
         digits = {key: rng.randrange(10) for key in KEYS}
         first, second = (KEYS[at] for at in rng.choice(PAIRS[split]))
-        if len(set(digits.values())) == 1:  # once in a billion tasks: nothing would tell a wrong key
+        if (
+            len(set(digits.values())) == 1
+        ):  # once in a billion tasks: nothing would tell a wrong key
             digits[KEYS[-1]] = (digits[KEYS[-1]] + 1) % 10
         total = digits[first] + digits[second]
         others = [key for key in KEYS if digits[key] != digits[second]]
