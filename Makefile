@@ -13,7 +13,7 @@ test:  ## the test suite, without what `learn` runs; ARGS="-k judge -x" narrows 
 
 learn:  ## does a model learn, and does nothing else teach it: trains several
 	@scripts/setup python
-	@.venv/bin/python -m pytest --session-timeout=840 $(LEARN) $(ARGS)
+	@.venv/bin/python -m pytest -n 2 --session-timeout=1500 $(LEARN) $(ARGS)
 
 check:  ## format, lint, types, layers
 	@scripts/setup python

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LEARNING = "Learning"
 RUN = "The run"
 STOPPED = 130
-DEMO: Mapping[str, Any] = {"steps": 15, "warm_steps": 220, "eval_tasks": 32, "eval_every": 5}
+DEMO: Mapping[str, Any] = {"steps": 20, "eval_tasks": 32, "eval_every": 5}
 
 
 class Loss(StrEnum):
@@ -63,7 +63,7 @@ def train(  # noqa: PLR0913 - the flags of the contract, each an argument to typ
     ] = None,
     warm_steps: Annotated[
         int | None,
-        typer.Option(help="Of it (default: 240 for tiny, else 0).", rich_help_panel=LEARNING),
+        typer.Option(help="Of it (default: 400 for tiny, else 0).", rich_help_panel=LEARNING),
     ] = None,
     groups: Annotated[
         int | None, typer.Option(help="Tasks of a step (default: 16).", rich_help_panel=LEARNING)
@@ -144,7 +144,7 @@ def train(  # noqa: PLR0913 - the flags of the contract, each an argument to typ
     ] = None,
     demo: Annotated[
         bool,
-        typer.Option("--demo", help="Fewer steps: about a minute of CPU.", rich_help_panel=RUN),
+        typer.Option("--demo", help="Fewer steps: two or three minutes of CPU.", rich_help_panel=RUN),
     ] = False,
     out: Annotated[
         Path | None, typer.Option(help="The run's folder (default: runs/...).", rich_help_panel=RUN)

@@ -87,7 +87,7 @@ class TrainSettings(Frozen):
     @property
     def warm_up_steps(self) -> int:
         """Its steps."""
-        return (300 if self._tiny else 0) if self.warm_steps is None else self.warm_steps
+        return (400 if self._tiny else 0) if self.warm_steps is None else self.warm_steps
 
     @property
     def turn_tokens(self) -> int:

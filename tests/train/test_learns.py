@@ -22,7 +22,7 @@ LEARNED, NOTHING = 0.25, 0.05  # rises of held-out success
 def run(folder, seed, **changes):
     salt = folder / "salt"
     salt.write_text("the same salt in every run of this test")
-    told = {"steps": 20, "warm_steps": 400, "eval_every": 20, "checkpoint_every": 20, **changes}
+    told = {"steps": 40, "warm_steps": 400, "eval_every": 40, "checkpoint_every": 40, **changes}
     settings = TrainSettings(spec="starter/lookup", seed=seed, salt_file=str(salt), **told)
     return asyncio.run(train(settings, folder / "run"))
 
