@@ -14,7 +14,7 @@ from envkit.cli import app
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs/reference/cli.md"
-COMMANDS = ["attack", "audit", "bench", "doctor", "list", "new", "rollout", "validate"]
+COMMANDS = ["attack", "audit", "bench", "doctor", "list", "new", "rollout", "train", "validate"]
 
 
 def help_of(*argv: str) -> str:
