@@ -139,7 +139,7 @@ async def run(world, script):
 @pytest.mark.parametrize("env", [Refunds, Checkout])
 async def test_the_same_seed_shows_the_same(env):
     seen = set()
-    for _ in range(3):
+    for _ in range(10):
         async with opened(env) as (world, task):
             if env is Refunds:
                 ticket = task.gold.ticket_id
