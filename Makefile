@@ -9,7 +9,7 @@ demo:  ## the whole mission: every environment played, one attacked, one audited
 
 test:  ## the test suite, without what `learn` runs; ARGS="-k judge -x" narrows it
 	@scripts/setup python sandboxes browser
-	@.venv/bin/python -m pytest -n 2 --dist loadfile --session-timeout=1000 --ignore=$(LEARN) $(ARGS)
+	@.venv/bin/python -m pytest -n 2 --dist loadfile --session-timeout=1500 --ignore=$(LEARN) $(ARGS)
 
 learn:  ## does a model learn, and does nothing else teach it: trains several
 	@scripts/setup python

@@ -144,7 +144,9 @@ def train(  # noqa: PLR0913 - the flags of the contract, each an argument to typ
     ] = None,
     demo: Annotated[
         bool,
-        typer.Option("--demo", help="Fewer steps: two or three minutes of CPU.", rich_help_panel=RUN),
+        typer.Option(
+            "--demo", help="Fewer steps: two or three minutes of CPU.", rich_help_panel=RUN
+        ),
     ] = False,
     out: Annotated[
         Path | None, typer.Option(help="The run's folder (default: runs/...).", rich_help_panel=RUN)

@@ -15,6 +15,7 @@ from envkit.errors import EnvkitError
 from envkit.judge.worker import AuthorError
 
 LOOKED_AT = 32  # tasks of each split
+ENOUGH = 4  # tasks that tell a constant from a coincidence
 FEW = 0.05  # share of repeated tasks that a split may have
 _NUMBERS = re.compile(r"\d+")
 _WORDS = re.compile(r"\w+|[^\w\s]")
@@ -67,9 +68,9 @@ def apart(seen: Seen) -> Found:
 
 
 def answers(seen: Seen) -> Found:
-    """There is more than one answer."""
+    """There is more than one answer; of two, four tasks have the same by chance once in eight."""
     golds = {_gold(one) for one in seen.drawn}
-    if len(seen.drawn) > 1 and len(golds) == 1 and seen.drawn[0].gold not in ({}, None):
+    if len(seen.drawn) >= ENOUGH and len(golds) == 1 and seen.drawn[0].gold not in ({}, None):
         told = f"all {len(seen.drawn)} tasks have the same gold"
         yield Finding("data.one-answer", "medium", seen.place, told, "draw the answer, too")
     return {"distinct_golds": len(golds), "tasks": len(seen.drawn)}
