@@ -63,7 +63,10 @@ def train(  # noqa: PLR0913 - the flags of the contract, each an argument to typ
     ] = None,
     warm_steps: Annotated[
         int | None,
-        typer.Option(help="Of it (default: 400 for tiny, else 0).", rich_help_panel=LEARNING),
+        typer.Option(
+            help="Of it, at most: it ends where rewards can teach (default: 1200 for tiny, else 0).",
+            rich_help_panel=LEARNING,
+        ),
     ] = None,
     groups: Annotated[
         int | None, typer.Option(help="Tasks of a step (default: 16).", rich_help_panel=LEARNING)
@@ -239,7 +242,9 @@ def _watching(settings: TrainSettings) -> Iterator[Tell]:
     screen = console(stderr=True)
 
     def line(kind: str, step: int, values: Mapping[str, Any]) -> None:
-        if kind == "eval":
+        if kind == "probe":
+            say(f"warm {step:>4}: success {values['success']:.3f}")
+        elif kind == "eval":
             floor = f", best guess {values['guess_floor']:.2f}" if "guess_floor" in values else ""
             say(
                 f"step {step:>4}: held out {values['success']:.3f},"
@@ -259,6 +264,8 @@ def _watching(settings: TrainSettings) -> Iterator[Tell]:
                 bar.update(bars[kind], completed=step, told=_told(kind, values))
             else:
                 line(kind, step, values)
+            if kind == "eval" and "warm" in bars:  # it may have ended before its last step
+                bar.update(bars["warm"], total=bar.tasks[bars["warm"]].completed)
 
         yield tell
 

@@ -1,8 +1,7 @@
 """The loop: play some groups, compare their members, take an optimizer step, publish; again.
 
 Sampling and learning take turns on the same tensors, so every token is trained by the weights that sampled it. A run
-is a
-folder: `run.json` says what was asked for, `metrics.jsonl` and `curve.png` what came of it, `ledger.jsonl` which
+is a folder: `run.json` says what was asked for, `metrics.jsonl` and `curve.png` what came of it, `ledger.jsonl` which
 tasks were consumed, `checkpoints/` where `--resume` goes on.
 """
 
@@ -20,6 +19,7 @@ from typing import Any
 from envkit.errors import EnvkitError, UsageError
 from envkit.judge.client import JudgeSettings
 from envkit.registry import resolve
+from envkit.rollout.play import Work
 from envkit.rollout.trial import Stage
 from envkit.train import checkpoint
 from envkit.train.advantage import Advantages
@@ -34,13 +34,24 @@ from envkit.train.render import Renderer
 from envkit.train.run import Header, TrainSettings, agree, alone
 from envkit.train.slots import SlotEngine
 from envkit.train.types import Sampling
-from envkit.train.warm import batches, guess_floor, imitate, mixture, rows_of, texts_of
+from envkit.train.warm import (
+    batches,
+    guess_floor,
+    guesses,
+    imitate,
+    mixture,
+    ready,
+    rows_of,
+    texts_of,
+)
 
 log = logging.getLogger("envkit.train")
 
 Tell = Callable[[str, int, Mapping[str, Any]], None]
 
 WARM_TASKS = 1024  # whose scripts a warm start imitates
+PROBED = 128  # tasks beside them, on which it is tried
+PROBE_EVERY = 50  # steps of it
 VOCABULARY_TASKS = 64  # that `tiny` learns its tokens from
 SMALL = 10_000_000  # parameters; below it, threads on a CPU wait for each other more than they work
 EXPLOITS = "exploits.jsonl"
@@ -103,7 +114,10 @@ class Trainer:
         self._engine = SlotEngine(model, slots=settings.concurrency, context=settings.context)
         stack.push_async_callback(self._engine.aclose)
         self._metrics = stack.enter_context(Metrics(self._out, self._done if kept else -1))
-        if not kept:
+        if kept:
+            self._floor = float(read(self._out, "eval")[0]["guess_floor"])
+        else:
+            self._floor = await guess_floor(self._troupe, self._plan, self._held)
             await self._warm_up()
         self._learner = Learner(model, lr=settings.learning_rate, warmup=settings.lr_warmup)
         if kept:
@@ -137,32 +151,45 @@ class Trainer:
         works = [group[0] for group in self._groups(VOCABULARY_TASKS)]
         return list(texts_of(await self._troupe.play(source, works)))
 
-    def _groups(self, tasks: int) -> list[list[Any]]:
+    def _groups(self, tasks: int) -> list[list[Work]]:
         """The first tasks of the plan, without consuming them."""
         steps = -(-tasks // self._plan.groups)
         return [group for step in range(steps) for group in self._plan.groups_of(step)][:tasks]
 
     async def _warm_up(self) -> None:
-        """Imitate the environment's own scripts."""
+        """Imitate the environment's own scripts until rewards can teach the rest, or for as long as is allowed."""
         settings = self._settings
         if not settings.warm_up_steps:
             return
         scripts = await mixture(settings.warm, self._stage.resolved.env, self._stage.judge)
         tasks = min(WARM_TASKS, settings.warm_batch * settings.warm_up_steps)
-        works = [group[0] for group in self._groups(tasks)]
-        samples = rows_of(await self._troupe.play(Recorded(scripts, self._renderer), works))
+        works = [group[0] for group in self._groups(tasks + PROBED)]
+        samples = rows_of(await self._troupe.play(Recorded(scripts, self._renderer), works[:tasks]))
         if not samples:
             raise UsageError(
                 "--warm: none of the scripts' episodes was valid; see `envkit rollout`"
             )
         learner = Learner(self._loaded.model, lr=settings.warm_rate, warmup=10)
         order = batches(samples, settings.warm_batch, settings.warm_up_steps, settings.seed)
-        async with self._engine.paused():
-            for step, batch in enumerate(order, 1):
+        probes: list[tuple[int, float]] = []
+        for step, batch in enumerate(order, 1):
+            async with self._engine.paused():
                 loss = await asyncio.to_thread(imitate, learner, batch)
-                self._tell("warm", step, {"loss": loss})
-            await self._engine.publish(0)
-        self._metrics.write("warm", 0, {"loss": loss, "steps": step, "rows": len(samples)})
+            self._tell("warm", step, {"loss": loss})
+            if step % PROBE_EVERY == 0 or step == settings.warm_up_steps:
+                success = await self._probe(step, works[tasks:])
+                probes.append((step, success))
+                if ready(success, self._floor):
+                    break
+        told = {"loss": loss, "steps": step, "rows": len(samples), "probes": probes}
+        self._metrics.write("warm", 0, told)
+
+    async def _probe(self, step: int, works: Sequence[Work]) -> float:
+        """The success so far, on tasks that the warm start does not imitate."""
+        await self._engine.publish(0)
+        success = Result.of(await self._troupe.play(self._source(keep=False), works)).success
+        self._tell("probe", step, {"success": success})
+        return success
 
     # ---- steps ----
 
@@ -245,18 +272,17 @@ class Trainer:
         works = self._held.works(self._settings.eval_samples)
         values = Result.of(await self._troupe.play(self._source(keep=False), works)).as_json()
         if step == 0:
-            floor = await guess_floor(self._troupe, self._plan, self._held)
-            values["guess_floor"] = floor
-            if values["success"] < 2 * floor:
+            values["guess_floor"] = self._floor
+            if guesses(values["success"], self._floor):
                 log.warning(
                     "success %.2f is under twice what a guess earns (%.2f): such a policy learns to guess;"
-                    " give it a longer warm start", values["success"], floor,
+                    " give it a longer warm start (--warm-steps)", values["success"], self._floor,
                 )  # fmt: skip
         self._write("eval", step, values)
-        draw(self._out, f"{self._settings.spec}  ({self._settings.model})", self._floor())
+        self._draw()
 
-    def _floor(self) -> float:
-        return float(read(self._out, "eval")[0]["guess_floor"])
+    def _draw(self) -> Path:
+        return draw(self._out, f"{self._settings.spec}  ({self._settings.model})", self._floor)
 
     def _write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
         self._metrics.write(kind, step, values)
@@ -267,10 +293,9 @@ class Trainer:
 
     def _summary(self) -> dict[str, Any]:
         evaluated, trained = read(self._out, "eval"), read(self._out, "train")
-        floor = self._floor()
         return {
-            "before": _plain(evaluated[0]), "after": _plain(evaluated[-1]), "guess_floor": floor,
-            "curve": str(draw(self._out, f"{self._settings.spec}  ({self._settings.model})", floor)),
+            "before": _plain(evaluated[0]), "after": _plain(evaluated[-1]), "guess_floor": self._floor,
+            "curve": str(self._draw()),
             "model": str(checkpoint.found(self._out)[-1].model),
             "steps": self._settings.steps,
             "episodes": sum(entry["episodes"] for entry in trained),

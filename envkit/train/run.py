@@ -46,7 +46,7 @@ class TrainSettings(Frozen):
     loss: Loss = "clip"
     minibatches: int = Field(2, gt=0, le=2)  # optimizer steps of a step
     warm: str | None = None
-    warm_steps: int | None = Field(None, ge=0)
+    warm_steps: int | None = Field(None, ge=0)  # at most; it ends as soon as rewards can teach
     max_tokens: int | None = Field(None, gt=0)  # of one turn
     context: int = Field(8192, gt=1)
     thinking: Literal["off", "on"] | int = "off"
@@ -77,7 +77,7 @@ class TrainSettings(Frozen):
     @property
     def warm_rate(self) -> float:
         """Of the warm start."""
-        return 3e-3 if self._tiny else 1e-5
+        return 1.5e-3 if self._tiny else 1e-5
 
     @property
     def warm_batch(self) -> int:
@@ -86,8 +86,8 @@ class TrainSettings(Frozen):
 
     @property
     def warm_up_steps(self) -> int:
-        """Its steps."""
-        return (400 if self._tiny else 0) if self.warm_steps is None else self.warm_steps
+        """Its steps, at most."""
+        return (1200 if self._tiny else 0) if self.warm_steps is None else self.warm_steps
 
     @property
     def turn_tokens(self) -> int:

@@ -30,6 +30,13 @@ def test_the_commands_are_these():
     )
 
 
+def test_it_is_a_module_too():
+    done = subprocess.run(
+        [sys.executable, "-m", "envkit", "--version"], capture_output=True, text=True, check=True
+    )
+    assert re.fullmatch(r"\d+\.\d+.*\n", done.stdout)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_and_flag_is_documented(command):
     text = REFERENCE.read_text()

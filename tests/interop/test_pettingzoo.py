@@ -231,8 +231,12 @@ def test_closing_gives_everything_back_also_in_the_middle_of_an_episode():
     assert children() - processes
     env.close()
     env.close()
-    assert set(threading.enumerate()) == before
     assert children() == processes
+    for thread in set(threading.enumerate()) - before:
+        thread.join(
+            timeout=10
+        )  # asyncio's, which wait for a process: it has ended, they are about to
+    assert set(threading.enumerate()) == before
 
 
 def test_bad_input_is_one_clear_error_and_play_goes_on(opened):

@@ -1,6 +1,6 @@
 """It learns: held-out success rises by reward alone, tools are used more, and without true rewards neither does.
 
-Minutes of CPU, so a step of its own in CI: `make learn`. The salt is fixed, so that a run is the same run again.
+Minutes of CPU, so a step of its own: `make learn`. The salt is fixed, so that a run is the same run again.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ LEARNED, NOTHING = 0.25, 0.05  # rises of held-out success
 def run(folder, seed, **changes):
     salt = folder / "salt"
     salt.write_text("the same salt in every run of this test")
-    told = {"steps": 40, "warm_steps": 400, "eval_every": 40, "checkpoint_every": 40, **changes}
+    told = {"steps": 40, "eval_every": 40, "checkpoint_every": 40, **changes}
     settings = TrainSettings(spec="starter/lookup", seed=seed, salt_file=str(salt), **told)
     return asyncio.run(train(settings, folder / "run"))
 

@@ -21,7 +21,7 @@ from envkit.train.metrics import read  # noqa: E402
 from envkit.train.models import load  # noqa: E402
 from envkit.train.run import TrainSettings  # noqa: E402
 from envkit.train.types import Row, Trace, Turn  # noqa: E402
-from envkit.train.warm import parse  # noqa: E402
+from envkit.train.warm import parse, ready  # noqa: E402
 
 SMALL = {
     "spec": "starter/lookup", "steps": 2, "warm_steps": 3, "groups": 3, "group_size": 4,
@@ -46,8 +46,8 @@ def test_two_steps(tmp_path):
     out = tmp_path / "run"
     assert made["before"]["episodes"] == made["after"]["episodes"] == 4
     assert (made["after"]["step"], made["episodes"]) == (2, 24)
-    assert lines == [*(("warm", n) for n in (1, 2, 3)), ("eval", 0), ("train", 1), ("eval", 1),
-                     ("train", 2), ("eval", 2)]  # fmt: skip
+    assert lines == [*(("warm", n) for n in (1, 2, 3)), ("probe", 3), ("eval", 0), ("train", 1),
+                     ("eval", 1), ("train", 2), ("eval", 2)]  # fmt: skip
     assert Path(made["curve"]).read_bytes().startswith(b"\x89PNG")
     assert list((out / "tensorboard").iterdir())
     entries = read(out, "train")
@@ -130,6 +130,62 @@ class Cheats(Coin):
         from envkit import Finding
         return (Finding("peeked", "high", "here", "it peeked", "read the episode"),)
 '''
+
+
+ECHO = '''
+from envkit import Env, Score, Task, say
+
+WORDS = ("look", "read", "find", "name", "item", "place", "price", "total")
+
+class Echo(Env):
+    """Say the word again."""
+    splits = {"train": 2000, "test": 100}
+
+    @classmethod
+    def task(cls, split, index, rng):
+        word = rng.choice(WORDS)
+        return Task(prompt=word, gold={"word": word})
+
+    @staticmethod
+    def grade(evidence, gold):
+        return Score.all(same=evidence.answer == gold["word"])
+
+    @staticmethod
+    def solve(task):
+        yield say(task.gold["word"])
+
+class Same(Echo):
+    """Say it, whatever is asked."""
+    @classmethod
+    def task(cls, split, index, rng):
+        return Task(prompt=rng.choice(WORDS), gold={"word": "yes"})
+'''
+
+
+def test_a_warm_start_ends_where_rewards_can_teach(tmp_path):
+    path = tmp_path / "echo.py"
+    path.write_text(ECHO)
+    wanted = {"warm_steps": 200, "steps": 0, "eval_tasks": 64}
+    made = run(tmp_path / "echo", spec=f"file:{path}:Echo", **wanted)
+    (warm,) = read(tmp_path / "echo", "warm")
+    *before, (step, success) = warm["probes"]
+    assert step == warm["steps"] < 200
+    assert ready(success, made["guess_floor"])
+    assert not any(ready(least, made["guess_floor"]) for _, least in before)
+    assert made["before"]["success"] > made["guess_floor"]
+    # where a guess is always right, no success is more than a guess: it goes on to its last step
+    made = run(tmp_path / "same", spec=f"file:{path}:Same", **{**wanted, "warm_steps": 60})
+    (warm,) = read(tmp_path / "same", "warm")
+    assert [step for step, _ in warm["probes"]] == [50, 60]
+    assert made["guess_floor"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("success", "floor", "enough"),
+    [(0.2, 0.0, True), (0.19, 0.0, False), (0.2, 0.1, True), (0.3, 0.16, False), (1.0, 0.6, False)],
+)
+def test_enough_is_well_above_a_guess_and_not_too_rare(success, floor, enough):
+    assert ready(success, floor) is enough
 
 
 def test_exploits_earn_nothing_and_stop_the_run(tmp_path):
