@@ -32,7 +32,7 @@ def draw(out: Path, title: str, floor: float) -> Path:
         axes.grid(axis="y", alpha=0.25)
     above.axhline(floor, color="#dc2626", linestyle=":", linewidth=1, label="best guess")
     above.set(ylabel="success rate", ylim=(-0.02, 1.02), title=title)
-    below.set(ylabel="tool calls per episode", xlabel="optimizer steps of reinforcement learning")
+    below.set(ylabel="tool calls per episode", xlabel="steps of reinforcement learning")
     below.set_ylim(bottom=0)
     above.legend(loc="best", frameon=False, fontsize=8)
     path = out / CURVE
