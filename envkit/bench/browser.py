@@ -1,4 +1,4 @@
-"""What a browser episode costs, against the floor of bare Playwright doing the same in one run.
+"""What a browser episode costs, against bare Playwright and against BrowserGym doing the same in one run.
 
 An episode opens a page, goes to another, clicks, fills a form, submits it and closes. The floor has no gate, no door,
 no outline and no fixed world, but a browser of its own for each episode, as environments commonly do. The figure is
@@ -7,6 +7,7 @@ CPU time over the whole process tree: a busy machine makes an episode slower, no
 
 from __future__ import annotations
 
+import asyncio
 import os
 import statistics
 import time
@@ -55,19 +56,31 @@ class _Shops(Adapter[_Shop]):
     session: ClassVar[type[Any]] = _Shop
 
 
-async def bench_browser(*, episodes: int = 20, floor_episodes: int = 6) -> dict[str, Any]:
-    """CPU milliseconds and wall milliseconds of an episode, both sides. Raises MissingError without Chromium."""
+async def bench_browser(
+    *, episodes: int = 20, floor_episodes: int = 6, peer: str | None = None
+) -> dict[str, Any]:
+    """CPU milliseconds and wall milliseconds of an episode, all sides. Raises MissingError without Chromium.
+
+    Args:
+        episodes: of ours, and of the peer
+        floor_episodes: of bare Playwright
+        peer: a Python that has `browsergym-core`; None leaves BrowserGym out
+    """
     find_chromium()
     async with Host() as host:
         await _episode(host)  # the browser starts, caches fill
         ours = await _measured(episodes, lambda: _episode(host))
     floor = await _measured(floor_episodes, _floor)
+    gym = await _peer(peer, episodes) if peer else None
     return {
         "episode_cpu_ms": ours[0],
         "episode_ms": ours[1],
         "floor_cpu_ms": floor[0],
         "floor_ms": floor[1],
         "floor_cpu_ratio_to_episode": floor[0] / ours[0],
+        "browsergym_cpu_ms": gym and gym[0],
+        "browsergym_ms": gym and gym[1],
+        "browsergym_cpu_ratio_to_episode": gym and gym[0] / ours[0],
         "counts": {"episodes": episodes, "floor_episodes": floor_episodes},
         "notes": ["CPU time of the whole process tree; floor: a fresh browser for each episode"],
     }
@@ -135,6 +148,31 @@ async def _floor() -> None:
         await page.get_by_text("Thank you.").wait_for()
         await page.content()
         await browser.close()
+
+
+async def _peer(python: str, episodes: int) -> tuple[float, float]:
+    """The same of BrowserGym: its process says when an episode is over."""
+    script = Path(__file__).with_name("peer_browsergym.py")
+    async with open_door([_Shop()], "peer") as door:
+        told = (script, find_chromium(), f"http://127.0.0.1:{door.port}", episodes)
+        process = await asyncio.create_subprocess_exec(
+            python, *map(str, told), stdout=asyncio.subprocess.PIPE
+        )
+
+        async def over() -> None:
+            assert process.stdout is not None  # noqa: S101 - it is a pipe
+            if not await process.stdout.readline():
+                raise MissingError(
+                    f"{python}: BrowserGym did not play; pip install browsergym-core there"
+                )
+
+        try:
+            await over()  # it has warmed up
+            return await _measured(episodes, over)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
 
 
 def _cpu_seconds() -> float:

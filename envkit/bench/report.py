@@ -44,7 +44,10 @@ BUDGETS: Mapping[str, tuple[Budget, ...]] = {
     "grade": (Budget("grade_p95_ms", 250),),
     "store": (Budget("fork_ms", 2), Budget("deepcopy_ratio_to_fork", 50, least=True)),
     "api": (Budget("calls_per_second", 4_000, least=True),),
-    "browser": (Budget("floor_cpu_ratio_to_episode", 1.3, least=True),),
+    "browser": (
+        Budget("floor_cpu_ratio_to_episode", 1.3, least=True),
+        Budget("browsergym_cpu_ratio_to_episode", 5, least=True),
+    ),
     "generation": (Budget("ratio_to_generate", 1.5, least=True),),
 }
 

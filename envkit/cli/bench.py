@@ -41,19 +41,33 @@ def bench(
     ],
     *,
     backend: Annotated[Where, typer.Option(help="Of terminal and grade.")] = Where.AUTO,
+    peer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PYTHON",
+            help="Of browser: a Python that has browsergym-core, to be measured beside.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure envkit on this machine, beside a floor or a peer in the same run."""
     from envkit.bench.report import report
+    from envkit.errors import UsageError
 
-    made = report(what.value, asyncio.run(_measured(what, backend.value)))
+    if peer is not None and what is not What.BROWSER:
+        raise UsageError(f"--peer: only `bench browser` has one, not {what.value}")
+    made = report(what.value, asyncio.run(_measured(what, backend.value, peer)))
     if as_json:
         document(made)
     else:
         _print(made)
 
 
-async def _measured(what: What, backend: Backend) -> dict[str, Any]:
+async def _measured(what: What, backend: Backend, peer: str | None) -> dict[str, Any]:
+    if what is What.BROWSER:
+        from envkit.bench.browser import bench_browser
+
+        return await bench_browser(peer=peer)
     if what is What.GRADE:
         from envkit.bench.grade import bench_grade
 
