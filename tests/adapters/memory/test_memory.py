@@ -214,6 +214,14 @@ async def test_fts_syntax_is_nothing_but_words(query):
     )  # and the tables are still there
 
 
+async def test_a_query_without_end_is_read_to_its_limit():
+    """Ten million characters took seconds, in which every episode of the run stood still."""
+    env = await opened(notes={"plan.md": "anna"})
+    assert "plan.md" in await ask(env, "search", query=" " * 900 + "anna" + " x" * 5_000_000)
+    late = " " * 1_000 + f"anna {env.bait.name.replace('_', ' ')}"
+    assert "/memories/" not in await ask(env, "search", query=late)
+
+
 async def test_operators_do_not_operate():
     env = await opened(notes={"a.md": "anna", "b.md": "locker", "c.md": "or near not"})
     found = await ask(env, "search", query="anna NOT locker")
