@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
 from random import Random
 from uuid import UUID
@@ -233,6 +234,94 @@ def test_closing_gives_everything_back_also_in_the_middle_of_an_episode():
     env.close()
     assert set(threading.enumerate()) == before
     assert children() == processes
+
+
+NAPPING = '''
+import asyncio
+
+from envkit import Env, Evidence, Limits, Score, Task, Team, tool
+
+
+class Napping(Env):
+    """Nap."""
+
+    table = Team("ann", "bob")
+
+    @tool
+    async def nap(self) -> str:
+        """Nap."""
+        await asyncio.sleep(1)
+        return "Slept well."
+
+    @tool
+    def interrupt(self) -> str:
+        """Do as Ctrl-C does."""
+        raise KeyboardInterrupt
+
+    @classmethod
+    def task(cls, split, index, rng):
+        return Task(prompt="Nap.", gold={}, limits=Limits())
+
+    @staticmethod
+    def grade(evidence: Evidence, gold: dict) -> Score:
+        return Score(0.0)
+'''
+
+
+@pytest.fixture
+def napping(opened, tmp_path):
+    source = tmp_path / "napping.py"
+    source.write_text(NAPPING)
+    env = opened(aec, f"file:{source}:Napping")
+    env.reset(seed=0)
+    return env
+
+
+def during_a_nap(env, act) -> list[Exception]:
+    """What the sleeper's own call raised, while `act` was done from here."""
+    raised: list[Exception] = []
+
+    def sleep() -> None:
+        try:
+            env.step(tool("nap"))
+        except Exception as error:  # noqa: BLE001 - looked at in the test's own thread
+            raised.append(error)
+
+    sleeper = threading.Thread(target=sleep)
+    sleeper.start()
+    while env._stage._task is None:
+        time.sleep(0.01)
+    act()
+    sleeper.join(20)
+    assert not sleeper.is_alive()
+    return raised
+
+
+@pytest.mark.parametrize("call", [lambda env: env.step("hi"), lambda env: env.reset(seed=1)])
+def test_a_second_thread_is_refused_and_changes_nothing(napping, call):
+    def act() -> None:
+        with pytest.raises(UsageError, match="another thread is in the middle of a call"):
+            call(napping)
+
+    assert during_a_nap(napping, act) == []
+    assert napping.observe("ann") == "Slept well."
+    napping.step("hi")
+    assert napping.agent_selection == "bob"
+
+
+def test_closing_in_the_middle_of_a_call_is_said_to_its_caller(napping):
+    (error,) = during_a_nap(napping, napping.close)
+    assert isinstance(error, UsageError)
+    assert "closed in the middle of a call" in str(error)
+
+
+@pytest.mark.timeout(60)
+def test_what_no_handler_keeps_reaches_the_caller_and_play_goes_on(napping):
+    with pytest.raises(KeyboardInterrupt):
+        napping.step(tool("interrupt"))
+    napping.reset(seed=1)
+    napping.step("hi")
+    assert napping.agent_selection == "bob"
 
 
 def test_bad_input_is_one_clear_error_and_play_goes_on(opened):
