@@ -217,6 +217,21 @@ def test_one_seat_is_one_agent(opened):
     assert env.rewards == {"agent": 0.0}
 
 
+def test_where_a_context_ends_is_said(opened):
+    """Else a policy keeps its context, and needs no memory."""
+    env = opened(aec, "recall/fact")
+    env.reset(seed=0)
+    fresh = []
+    for action in (tool("notes_view"), "Noted.", tool("notes_view"), "Done."):
+        env.step(action)
+        fresh.append(env.infos["agent"]["fresh"])
+    assert fresh == [False, True, False, True]
+    assert "Your notes" not in env.observe("agent")
+    assert "Noted." not in env.observe("agent")
+    env.reset(seed=1)
+    assert not env.infos["agent"]["fresh"]
+
+
 # ---- what is given back, and what is never handed over ----
 
 
@@ -334,6 +349,8 @@ def test_bad_input_is_one_clear_error_and_play_goes_on(opened):
     with pytest.raises(UsageError, match="room for 256"):
         TextSpaces(observation=10)
     env = opened(aec, WHISPERS)
+    with pytest.raises(UsageError, match="no episode is under way; call reset"):
+        env.step("hello")
     env.reset(seed=0)
     with pytest.raises(UsageError, match="an action is a text, not int"):
         env.step(5)
