@@ -14,7 +14,7 @@ from envkit.data.message import Action, Observation
 from envkit.data.spec import EnvSpec
 from envkit.data.tool import Tool
 from envkit.env import SEAT
-from envkit.errors import UsageError
+from envkit.errors import JudgeError, UsageError
 from envkit.host import Backend, Host, HostSettings
 from envkit.judge.client import Judge, JudgeSettings
 from envkit.registry import resolve
@@ -164,7 +164,12 @@ class Backstage:
         if self._trial is not None:
             await self._trial.close()
             self._trial = None
-        ticket = await self._stage.judge.draw(self._play.split, index)
+        try:
+            ticket = await self._stage.judge.draw(self._play.split, index)
+        except JudgeError:  # its process is gone, and the next reset opens another one
+            self._stage = None
+            await self._stack.aclose()
+            raise
         episode = f"{self._play.split}-{index}"
         self._trial = Trial(self._stage, ticket, episode=episode, group=ticket.public.id)
         return await self._trial.reset_seats()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -21,7 +23,7 @@ from pettingzoo.test import (  # type: ignore[import-untyped]  # noqa: E402 - af
 
 from envkit.data.message import Action, Message, ToolCall  # noqa: E402
 from envkit.env import Env  # noqa: E402
-from envkit.errors import SpecError, UsageError  # noqa: E402
+from envkit.errors import JudgeError, SpecError, UsageError  # noqa: E402
 from envkit.interop.pettingzoo import TextSpaces, aec, parallel  # noqa: E402
 from envkit.interop.words import CHARSET, as_action, as_text  # noqa: E402
 
@@ -322,6 +324,19 @@ def test_a_second_thread_is_refused_and_changes_nothing(napping, call):
     assert napping.observe("ann") == "Slept well."
     napping.step("hi")
     assert napping.agent_selection == "bob"
+
+
+def test_a_judge_that_died_is_said_and_the_next_reset_opens_another(opened):
+    before, env = children(), opened(aec, WHISPERS)
+    env.reset(seed=0)
+    for child in children() - before:
+        os.kill(int(child), signal.SIGKILL)
+    env.step("hello")
+    with pytest.raises(JudgeError, match="the judge process ended"):
+        env.reset(seed=1)
+    env.reset(seed=1)
+    env.step("hello")
+    assert env.agent_selection == "bob"
 
 
 def test_closing_in_the_middle_of_a_call_is_said_to_its_caller(napping):
