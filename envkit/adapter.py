@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from random import Random
@@ -55,6 +55,7 @@ class Context:
     bait: Bait = field(
         default_factory=Bait
     )  # to be left where only a hunt for answers would use it
+    seat: Callable[[], str] = str  # whose action is being carried out; nobody's: empty
 
 
 class Session(Protocol):

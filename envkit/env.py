@@ -132,7 +132,7 @@ class Env(Generic[G]):
         key = task.seed.to_bytes(32, "big")
         rng, self.bait = KeyedRandom(key, "world"), Bait.draw(KeyedRandom(key, "bait"))
         clock = Clock(EPOCH + rng.randrange(366) * 86_400)
-        opened = (self._stack, host, self._sessions, task.limits, self.bait)
+        opened = (self._stack, host, self._sessions, task.limits, self.bait, lambda: self.seat)
         context = Context(pack, task.id, group, rng, clock, *opened)
         self._limit = task.limits.output_chars
         for name, adapter in self._adapters.items():

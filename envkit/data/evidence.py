@@ -53,24 +53,42 @@ _LEFT_OUT = "[left out: the calls of this episode are over what evidence holds]"
 
 def spoken(answer: str, calls: Iterable[tuple[str, ToolCall, ToolResult]]) -> FrozenEvidence:
     """The answer and the calls (each with its seat) as evidence: scrubbed, and within caps that nobody honest meets."""
+    made = [(s, asked, scrub(asked.arguments), scrub(r.text), r.error) for s, asked, r in calls]
+    sizes = [len(text) + len(repr(arguments)) for _, _, arguments, text, _ in made]
+    rooms = _rooms([seat for seat, *_ in made], sizes)
     records: list[CallRecord] = []
-    room = MAX_CALLS
-    for seat, asked, result in calls:
-        arguments, text = scrub(asked.arguments), scrub(result.text)
-        room -= len(text) + len(repr(arguments))
-        if room < 0:
-            arguments, text = {}, _LEFT_OUT
+    for (seat, asked, arguments, text, error), size in zip(made, sizes, strict=True):
+        rooms[seat] -= size
+        if rooms[seat] < 0:
+            arguments, text = {}, _LEFT_OUT  # noqa: PLW2901
         # nothing is left to validate: this runs for every call of every episode
         records.append(
             CallRecord.model_construct(
                 tool=scrub(asked.name[:200]),
                 arguments=arguments,
                 result=text,
-                error=result.error,
+                error=error,
                 seat=seat,
             )
         )
     return FrozenEvidence(answer=scrub(answer[:MAX_ANSWER]), calls=tuple(records))
+
+
+def _rooms(seats: Sequence[str], sizes: Sequence[int]) -> dict[str, int]:
+    """What each seat's calls may take: an equal share, and what those who need less leave of theirs.
+
+    So a seat that floods the log loses its own calls, never another's.
+    """
+    needs = dict.fromkeys(seats, 0)
+    for seat, size in zip(seats, sizes, strict=True):
+        needs[seat] += size
+    left, rooms = MAX_CALLS, dict[str, int]()
+    for waiting, seat in zip(
+        range(len(needs), 0, -1), sorted(needs, key=needs.__getitem__), strict=True
+    ):
+        rooms[seat] = min(needs[seat], left // waiting)
+        left -= rooms[seat]
+    return rooms
 
 
 def capped(items: Iterable[FrozenItem]) -> tuple[FrozenItem, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine, Mapping
+from concurrent.futures import CancelledError, Future
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -13,7 +14,7 @@ from envkit.data.message import Action, Observation
 from envkit.data.spec import EnvSpec
 from envkit.data.tool import Tool
 from envkit.env import SEAT
-from envkit.errors import UsageError
+from envkit.errors import JudgeError, UsageError
 from envkit.host import Backend, Host, HostSettings
 from envkit.judge.client import Judge, JudgeSettings
 from envkit.registry import resolve
@@ -49,6 +50,9 @@ class Backstage:
         self._trial: Trial | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._changing = threading.Lock()  # held where the loop comes and goes
+        self._busy = threading.Lock()  # held during a call
+        self._task: asyncio.Task[Any] | None = None  # the call under way
         self._closed = False
         self._next = 0
 
@@ -91,9 +95,10 @@ class Backstage:
         return self._run(self._trial.step_seats(actions))
 
     def close(self) -> None:
-        """Close world, judge and host, and end the thread. Safe to call twice."""
-        self._closed = True
-        loop, self._loop = self._loop, None
+        """Close world, judge and host, and end the thread. Safe to call twice, and from any thread."""
+        with self._changing:
+            self._closed = True
+            loop, self._loop = self._loop, None
         if loop is None or self._thread is None:
             return
         try:
@@ -112,22 +117,46 @@ class Backstage:
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         """Carry out in the background what the caller waits for."""
-        if self._closed:
+        if not self._busy.acquire(blocking=False):
             work.close()
-            raise UsageError(f"{self.name}: it is closed; make another one")
-        if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-            # a daemon: a program that forgets `close` must still be able to end
-            self._thread = threading.Thread(
-                target=self._loop.run_forever, name=f"envkit {self.name}", daemon=True
+            raise UsageError(
+                f"{self.name}: another thread is in the middle of a call; one at a time"
             )
-            self._thread.start()
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            return future.result()
-        except BaseException:
-            future.cancel()  # Ctrl-C here must not leave the work going on there
-            raise
+            future = self._started(work)
+            try:
+                return future.result()
+            except BaseException as error:
+                future.cancel()  # Ctrl-C here must not leave the work going on there
+                if self._closed and isinstance(error, CancelledError):
+                    raise UsageError(
+                        f"{self.name}: it was closed in the middle of a call"
+                    ) from None
+                raise
+        finally:
+            self._busy.release()
+
+    def _started(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Work on the loop in its thread, before anything that `close` brings there."""
+        with self._changing:
+            if self._closed:
+                work.close()
+                raise UsageError(f"{self.name}: it is closed; make another one")
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                # a daemon: a program that forgets `close` must still be able to end
+                self._thread = threading.Thread(
+                    target=_serve, args=(self._loop,), name=f"envkit {self.name}", daemon=True
+                )
+                self._thread.start()
+            return asyncio.run_coroutine_threadsafe(self._alone(work), self._loop)
+
+    async def _alone(self, work: Coroutine[Any, Any, T]) -> T:
+        self._task = asyncio.current_task()
+        try:
+            return await work
+        finally:
+            self._task = None
 
     async def _begin(self, index: int) -> dict[str, Observation]:
         if self._stage is None:
@@ -135,7 +164,12 @@ class Backstage:
         if self._trial is not None:
             await self._trial.close()
             self._trial = None
-        ticket = await self._stage.judge.draw(self._play.split, index)
+        try:
+            ticket = await self._stage.judge.draw(self._play.split, index)
+        except JudgeError:  # its process is gone, and the next reset opens another one
+            self._stage = None
+            await self._stack.aclose()
+            raise
         episode = f"{self._play.split}-{index}"
         self._trial = Trial(self._stage, ticket, episode=episode, group=ticket.public.id)
         return await self._trial.reset_seats()
@@ -150,6 +184,9 @@ class Backstage:
         return Stage(self._resolved, judge, host, watchdog)
 
     async def _end(self) -> None:
+        if self._task is not None:  # a call in the middle of which it is closed
+            self._task.cancel()
+            await asyncio.wait({self._task})
         if self._trial is not None:
             await self._trial.close()
         await self._stack.aclose()
@@ -160,3 +197,14 @@ class Backstage:
         await asyncio.gather(*left, return_exceptions=True)
         await loop.shutdown_asyncgens()
         await loop.shutdown_default_executor()
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    """Run a loop until it is stopped. What no handler keeps (Ctrl-C) is for the caller who waits for it."""
+    while True:
+        try:
+            loop.run_forever()
+        except (KeyboardInterrupt, SystemExit):
+            continue
+        else:
+            return

@@ -12,7 +12,9 @@
 Agents are seats. An observation is a text: what a seat was shown since its last action (first the prompt and its card).
 An action is a text, too: a JSON object `{"tool": "offer", "arguments": {"price": 300}}` and nothing beside it is a tool
 call; everything else is speech. `infos[agent]["tools"]` has the tools' schemas, `infos[agent]["messages"]` the
-observation as chat-completions messages. Rewards come at the end, each seat its own. `close` gives everything back.
+observation as chat-completions messages. Where `infos[agent]["fresh"]` is true, a new context begins with this
+observation (see `SessionChain`): a policy must forget what it saw before. Rewards come at the end, each seat its own.
+`close` gives everything back; one thread at a time may do anything else.
 
 A facade over a trial: no world, no gold and no method of the Env is within an agent's reach.
 """
@@ -113,6 +115,7 @@ class _Seats:
         self.observation_spaces = {seat: self._space(spaces.observation) for seat in stage.seats}
         self.action_spaces = {seat: self._space(spaces.action) for seat in stage.seats}
         self._news: dict[str, tuple[Message, ...]] = {}
+        self._fresh: set[str] = set()  # whose news begin a new context
         self._calls = 0
 
     def observation_space(self, agent: str) -> Text:
@@ -134,6 +137,7 @@ class _Seats:
         shown = self._stage.reset(seed)
         self.agents = list(self.possible_agents)
         self._news = {seat: observation.messages for seat, observation in shown.items()}
+        self._fresh = set()
         self.rewards = dict.fromkeys(self.agents, 0.0)
         self.terminations = dict.fromkeys(self.agents, False)
         self.truncations = dict.fromkeys(self.agents, False)
@@ -149,6 +153,7 @@ class _Seats:
         steps = self._stage.step(actions)
         for seat in actions:
             self._news[seat] = ()
+            self._fresh.discard(seat)
         for seat, step in steps.items():
             self._show(seat, step.observation)
             # none: before the end, and for an episode that is invalid, which `infos` says
@@ -164,6 +169,8 @@ class _Seats:
         return text
 
     def _show(self, seat: str, observation: Observation) -> None:
+        if observation.fresh:
+            self._fresh.add(seat)
         before = () if observation.fresh else self._news[seat]
         self._news[seat] = before + observation.messages
 
@@ -179,6 +186,7 @@ class _Seats:
                 **info,
                 "tools": schemas,
                 "messages": chat,
+                "fresh": seat in self._fresh,
                 "acting": seat in acting,
             }
 
@@ -204,6 +212,8 @@ class Aec(_Seats, AECEnv):  # type: ignore[misc]  # untyped base
 
     def step(self, action: str | None) -> None:
         """The selected agent's action; None where its episode is over."""
+        if not self.agents:
+            raise UsageError(f"{self._stage.name}: no episode is under way; call reset")
         agent = self.agent_selection
         if self.terminations[agent] or self.truncations[agent]:
             self._was_dead_step(action)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any
 
 from envkit.data.keyed import KeyedRandom
-from envkit.data.message import Action, Message, Observation
+from envkit.data.message import Action, Message, Observation, ToolCall
 from envkit.data.score import Invalid, Reason, Verdict
 from envkit.env import SEAT
 from envkit.errors import TaskError
@@ -22,6 +22,7 @@ from envkit.rollout.telemetry import EPISODE, span
 from envkit.rollout.trial import Stage, Trial, TrialInvalid
 
 VERSION = version("envkit")
+_LEAVES = Action(calls=(ToolCall("submit"),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +162,10 @@ async def _take_turns(
     while acting := trial.acting:
         asked = time.monotonic()
         seen = {seat: shown.pop(seat) for seat in acting}
-        if len(acting) == 1:
-            actions = {acting[0]: await policies[acting[0]](seen[acting[0]])}
+        if len(policies) == 1:
+            actions = {seat: await policies[seat](seen[seat]) for seat in acting}
         else:
-            answers = await asyncio.gather(*(policies[seat](seen[seat]) for seat in acting))
-            actions = dict(zip(acting, answers, strict=True))
+            actions = await _of_each({seat: policies[seat](seen[seat]) for seat in acting}, notes)
         notes.policy += time.monotonic() - asked
         notes.turns += 1
         for seat, action in actions.items():
@@ -173,6 +173,24 @@ async def _take_turns(
         for seat, step in (await trial.step_seats(actions)).items():
             shown[seat] = _after(shown.get(seat), step.observation)
             notes.see(seat, step.observation.messages, fresh=step.observation.fresh)
+
+
+async def _of_each(asked: Mapping[str, Awaitable[Action]], notes: _Notes) -> dict[str, Action]:
+    """What each of several seats does. All are waited for, so that none goes on talking in an episode that is over.
+
+    One whose policy stops leaves, and the others go on: it must not end their episode for them.
+    """
+    answers = await asyncio.gather(*asked.values(), return_exceptions=True)
+    actions: dict[str, Action] = {}
+    for seat, answer in zip(asked, answers, strict=True):
+        if isinstance(answer, PolicyStopped):
+            notes.stopped = f"{seat}: {answer}"
+            actions[seat] = _LEAVES
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            actions[seat] = answer
+    return actions
 
 
 def _after(before: Observation | None, now: Observation) -> Observation:

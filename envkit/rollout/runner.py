@@ -194,10 +194,9 @@ class Runner:
             try:
                 variants = await self._source.variants(self._stage.judge, settings.split, index)
             except TaskError as error:  # of one task: the others are played
-                self._keep(
-                    undrawn(self._stage, self._cast, Work(settings.split, index, 0), str(error)),
-                    tell,
-                )
+                work = Work(settings.split, index, 0)
+                if work.place not in done:
+                    self._keep(undrawn(self._stage, self._cast, work, str(error)), tell)
                 continue
             for repeat in range(settings.repeats):
                 for variant in variants:

@@ -20,10 +20,11 @@ from envkit import Env, Limits, PublicTask, strict_json
 from envkit.adapters.team import Team, TeamSession
 from envkit.data.evidence import Evidence, FrozenEvidence
 from envkit.data.message import Action, Observation, ToolCall, call, say
+from envkit.data.score import Reason
 from envkit.errors import DeclarationError
 from envkit.host import Host
 from envkit.judge.client import Judge
-from envkit.rollout.policy import Casting, Local, policy_source
+from envkit.rollout.policy import Casting, Local, PolicyFailed, PolicyStopped, policy_source
 from envkit.rollout.record import Episode, read_episodes
 from envkit.rollout.runner import Runner, RunSettings
 
@@ -542,6 +543,48 @@ async def test_actions_are_carried_out_in_the_order_of_the_seats_whoever_answers
         ("left", "You are bidder 1."),
         ("right", "You are bidder 2."),
     ]
+
+
+async def test_a_seat_whose_policy_stops_leaves_and_the_others_go_on():
+    """It must not end their episode: by filling its context a seat would end what it is losing."""
+
+    def act(turn: int, observation: Observation, seat: str) -> Action:
+        if seat == "left":
+            raise PolicyStopped("the context is full")
+        return call("bid", amount=50) if turn == 1 else say("Hello?")
+
+    (episode,) = await play(Slow(act, "right"), SEALED)
+    assert (episode.ending, episode.detail) == ("over", "left: the context is full")
+    said = [(m["seat"], m["content"]) for m in episode.messages if m["role"] == "assistant"]
+    assert said[:3] == [("left", ""), ("right", "Hello?"), ("right", "")]
+    assert ("right", "You are bidder 1.") in [(m["seat"], m["content"]) for m in episode.messages]
+
+
+async def test_nobody_goes_on_answering_in_an_episode_that_is_over():
+    events: list[str] = []
+
+    class Told(Slow):
+        async def open(self, casting: Casting) -> Any:
+            policy = await super().open(casting)
+
+            class Tells(Local):
+                async def __call__(self, observation: Observation) -> Action:
+                    return await policy(observation)
+
+                async def aclose(self) -> None:
+                    events.append(f"{casting.seat} closed")
+
+            return Tells(policy.act)
+
+    def act(turn: int, observation: Observation, seat: str) -> Action:
+        events.append(f"{seat} answered")
+        if seat == "left":
+            raise PolicyFailed("the endpoint is down")
+        return say("Hello?")
+
+    (episode, *_) = await play(Told(act, "right"), SEALED)
+    assert (episode.invalid, episode.attempts) == (Reason.POLICY_FAILED, 3)
+    assert events == ["left answered", "right answered", "left closed", "right closed"] * 3
 
 
 async def test_who_keeps_its_turn_hears_nothing_of_the_turn_under_way():

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from envkit.data.evidence import CallRecord, Evidence, FrozenEvidence, FrozenItem
+from envkit.data.evidence import MAX_CALLS, CallRecord, Evidence, FrozenEvidence, FrozenItem, spoken
 from envkit.data.message import Action, Image, Message, Observation, ToolCall, call, say
 from envkit.data.probe import PROBES, Reply, SubjectCall
 from envkit.data.score import Check, Invalid, Reason, Score, failed, passed
 from envkit.data.spec import EnvSpec
 from envkit.data.strict import Malformed, Oversize
 from envkit.data.task import Blob, Limits, Task
-from envkit.data.tool import BadArguments, tool_of
+from envkit.data.tool import BadArguments, ToolResult, tool_of
 from envkit.errors import DeclarationError, SpecError
 
 # ---- specs ----
@@ -164,6 +164,32 @@ def test_frozen_evidence_survives_the_pipe(items, answer):
 def test_hidden_draws_come_from_the_nonce():
     one, same, other = (Evidence(nonce=nonce).rng().random() for nonce in (b"1", b"1", b"2"))
     assert one == same != other
+
+
+def test_a_seat_that_floods_the_log_of_calls_loses_its_own_calls_alone():
+    fine, flood = {"price": 5}, {"message": "x" * MAX_CALLS}
+    asked = [
+        ("ann", fine),
+        ("bob", fine),
+        ("ann", flood),
+        ("ann", fine),
+        ("bob", fine),
+        ("cyd", fine),
+    ]
+    made = [(seat, ToolCall("offer", arguments), ToolResult("ok")) for seat, arguments in asked]
+    calls = spoken("", made).calls
+    assert [call.seat for call in calls if call.arguments == fine] == ["ann", "bob", "bob", "cyd"]
+    assert [call.arguments for call in calls if call.seat == "ann"] == [fine, {}, {}]
+    assert len(calls) == len(made)
+
+
+def test_what_one_seat_does_not_need_is_for_the_others():
+    big = {"message": "x" * (MAX_CALLS - 10_000)}
+    made = [
+        (seat, ToolCall("offer", big if seat == "ann" else {}), ToolResult("ok"))
+        for seat in ("ann", "bob")
+    ]
+    assert spoken("", made).calls[0].arguments == big
 
 
 # ---- tasks, probes, messages ----

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
+import time
 from pathlib import Path
 from random import Random
 from uuid import UUID
@@ -20,7 +23,7 @@ from pettingzoo.test import (  # type: ignore[import-untyped]  # noqa: E402 - af
 
 from envkit.data.message import Action, Message, ToolCall  # noqa: E402
 from envkit.env import Env  # noqa: E402
-from envkit.errors import SpecError, UsageError  # noqa: E402
+from envkit.errors import JudgeError, SpecError, UsageError  # noqa: E402
 from envkit.interop.pettingzoo import TextSpaces, aec, parallel  # noqa: E402
 from envkit.interop.words import CHARSET, as_action, as_text  # noqa: E402
 
@@ -216,6 +219,21 @@ def test_one_seat_is_one_agent(opened):
     assert env.rewards == {"agent": 0.0}
 
 
+def test_where_a_context_ends_is_said(opened):
+    """Else a policy keeps its context, and needs no memory."""
+    env = opened(aec, "recall/fact")
+    env.reset(seed=0)
+    fresh = []
+    for action in (tool("notes_view"), "Noted.", tool("notes_view"), "Done."):
+        env.step(action)
+        fresh.append(env.infos["agent"]["fresh"])
+    assert fresh == [False, True, False, True]
+    assert "Your notes" not in env.observe("agent")
+    assert "Noted." not in env.observe("agent")
+    env.reset(seed=1)
+    assert not env.infos["agent"]["fresh"]
+
+
 # ---- what is given back, and what is never handed over ----
 
 
@@ -239,6 +257,107 @@ def test_closing_gives_everything_back_also_in_the_middle_of_an_episode():
     assert set(threading.enumerate()) == before
 
 
+NAPPING = '''
+import asyncio
+
+from envkit import Env, Evidence, Limits, Score, Task, Team, tool
+
+
+class Napping(Env):
+    """Nap."""
+
+    table = Team("ann", "bob")
+
+    @tool
+    async def nap(self) -> str:
+        """Nap."""
+        await asyncio.sleep(1)
+        return "Slept well."
+
+    @tool
+    def interrupt(self) -> str:
+        """Do as Ctrl-C does."""
+        raise KeyboardInterrupt
+
+    @classmethod
+    def task(cls, split, index, rng):
+        return Task(prompt="Nap.", gold={}, limits=Limits())
+
+    @staticmethod
+    def grade(evidence: Evidence, gold: dict) -> Score:
+        return Score(0.0)
+'''
+
+
+@pytest.fixture
+def napping(opened, tmp_path):
+    source = tmp_path / "napping.py"
+    source.write_text(NAPPING)
+    env = opened(aec, f"file:{source}:Napping")
+    env.reset(seed=0)
+    return env
+
+
+def during_a_nap(env, act) -> list[Exception]:
+    """What the sleeper's own call raised, while `act` was done from here."""
+    raised: list[Exception] = []
+
+    def sleep() -> None:
+        try:
+            env.step(tool("nap"))
+        except Exception as error:  # noqa: BLE001 - looked at in the test's own thread
+            raised.append(error)
+
+    sleeper = threading.Thread(target=sleep)
+    sleeper.start()
+    while env._stage._task is None:
+        time.sleep(0.01)
+    act()
+    sleeper.join(20)
+    assert not sleeper.is_alive()
+    return raised
+
+
+@pytest.mark.parametrize("call", [lambda env: env.step("hi"), lambda env: env.reset(seed=1)])
+def test_a_second_thread_is_refused_and_changes_nothing(napping, call):
+    def act() -> None:
+        with pytest.raises(UsageError, match="another thread is in the middle of a call"):
+            call(napping)
+
+    assert during_a_nap(napping, act) == []
+    assert napping.observe("ann") == "Slept well."
+    napping.step("hi")
+    assert napping.agent_selection == "bob"
+
+
+def test_a_judge_that_died_is_said_and_the_next_reset_opens_another(opened):
+    before, env = children(), opened(aec, WHISPERS)
+    env.reset(seed=0)
+    for child in children() - before:
+        os.kill(int(child), signal.SIGKILL)
+    env.step("hello")
+    with pytest.raises(JudgeError, match="the judge process ended"):
+        env.reset(seed=1)
+    env.reset(seed=1)
+    env.step("hello")
+    assert env.agent_selection == "bob"
+
+
+def test_closing_in_the_middle_of_a_call_is_said_to_its_caller(napping):
+    (error,) = during_a_nap(napping, napping.close)
+    assert isinstance(error, UsageError)
+    assert "closed in the middle of a call" in str(error)
+
+
+@pytest.mark.timeout(60)
+def test_what_no_handler_keeps_reaches_the_caller_and_play_goes_on(napping):
+    with pytest.raises(KeyboardInterrupt):
+        napping.step(tool("interrupt"))
+    napping.reset(seed=1)
+    napping.step("hi")
+    assert napping.agent_selection == "bob"
+
+
 def test_bad_input_is_one_clear_error_and_play_goes_on(opened):
     with pytest.raises(SpecError):
         aec("nothing/of-the-kind")
@@ -249,6 +368,8 @@ def test_bad_input_is_one_clear_error_and_play_goes_on(opened):
     with pytest.raises(UsageError, match="room for 256"):
         TextSpaces(observation=10)
     env = opened(aec, WHISPERS)
+    with pytest.raises(UsageError, match="no episode is under way; call reset"):
+        env.step("hello")
     env.reset(seed=0)
     with pytest.raises(UsageError, match="an action is a text, not int"):
         env.step(5)

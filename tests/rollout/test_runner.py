@@ -234,6 +234,18 @@ async def test_a_finished_run_resumes_to_itself_and_another_is_refused(tmp_path)
         await play(policy_source("oracle"), COUNTER + "?most=6", tasks=5, out=out, resume=True)
 
 
+async def test_a_task_without_near_misses_to_play_is_recorded_once_however_often_it_resumes(
+    tmp_path,
+):
+    out = tmp_path / "run"
+    settings = {"split": "test", "tasks": 6, "out": out}  # the last one does not validate
+    first = await play(policy_source("near-misses"), **settings)
+    for _ in range(2):
+        again = await play(policy_source("near-misses"), **settings, resume=True)
+        assert sorted(e.id for e in again) == sorted(e.id for e in first)
+    assert len(read_episodes(out)) == len(first)
+
+
 async def test_a_torn_last_line_is_cut_off_and_played_again(tmp_path):
     out = tmp_path / "run"
     await play(policy_source("oracle"), tasks=5, out=out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -79,8 +78,7 @@ class Memory(Adapter[MemorySession]):
 
     async def open(self, seed: MemorySeed, context: Context) -> MemorySession:
         """A fresh database with the seed's files. Raises TaskError where they are over the quota."""
-        seat: Callable[[], str] = getattr(context, "seat", lambda: "agent")
-        around = Surroundings(context.clock, context.bait, self._numbered(context), seat)
+        around = Surroundings(context.clock, context.bait, self._numbered(context), context.seat)
         try:
             session = MemorySession(self._rules, seed, around)
         except Full as full:

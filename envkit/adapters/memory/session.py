@@ -20,6 +20,9 @@ from envkit.toolbox import ToolRefusal, clip
 
 TRASH = f"{paths.ROOT}/.trash"
 MOST_HITS = 20
+MOST_QUERY = (
+    1_000  # characters of a query that are looked at: tools run on the loop that all episodes share
+)
 SEED = 0  # the session that the seed's files come from
 
 
@@ -94,6 +97,7 @@ class MemorySession:
             query: words to look for; files with any of them are found, those with more of them and rarer ones first
             k: how many files at most (1 to 20)
         """
+        query = query[:MOST_QUERY]
         hits = self._begin().search(query, max(1, min(k, MOST_HITS)))
         found = [text.found(hit.path, hit.number, hit.line) for hit in hits] or self._hunted(query)
         if not found:

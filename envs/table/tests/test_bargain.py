@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envkit import Action, Evidence, Limits, Observation, PublicTask, ToolCall, call, say
-from envkit.data.evidence import CallRecord, FrozenEvidence
+from envkit.data.evidence import MAX_CALLS, CallRecord, FrozenEvidence
 from envkit.host import Host
 from envkit.judge.client import Judge
 from envkit.rollout.policy import Casting, Local, Policy, PolicySource, policy_source
@@ -179,6 +179,17 @@ async def test_the_world_and_the_judge_agree_on_what_a_deal_is(moves):
         got = Bargain.grade(Evidence(env.spoken()), gold)
         assert 0.0 <= got.reward <= 1.0
         assert all(0.0 <= share <= 1.0 for share in got.seats.values())
+
+
+async def test_the_deal_is_the_offer_that_was_accepted_or_none():
+    """An offer too big for the evidence must not bring the one before it back."""
+    terms = {"delivery_days": 3, "warranty_months": 0}
+    flood = call("offer", price=1, **terms, message="x" * MAX_CALLS)
+
+    moves = iter([call("offer", price=90_000, **terms), say("Never."), flood, call("accept")])
+    (episode,) = await play(Acting(lambda turn, observation, seat: next(moves)), tasks=1)
+    assert (episode.ending, episode.turns) == ("over", 4)
+    assert (episode.reward, set(episode.seats.values())) == (0.0, {0.0})
 
 
 # ---- at the table ----

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from envkit.adapters.chain import SessionChain
 from envkit.adapters.memory import Memory
+from envkit.adapters.team import Team
 from envkit.data.message import Action, ToolCall, call, say
 from envkit.data.task import Limits, PublicTask
 from envkit.env import Env
@@ -40,6 +41,14 @@ class Chained(Env):
     chain = SessionChain()
     notes = Memory(chain=chain)
     evidence = [notes.files(), notes.records()]
+
+
+class Shared(Env):
+    """Keep notes together."""
+
+    table = Team("ann", "bob")
+    notes = Memory()
+    evidence = [notes.records()]
 
 
 def public(seed: int = 7, **world: Any) -> PublicTask:
@@ -212,6 +221,14 @@ async def test_fts_syntax_is_nothing_but_words(query):
     assert "entirely" in await ask(
         env, "view", path="/memories/trip.md"
     )  # and the tables are still there
+
+
+async def test_a_query_without_end_is_read_to_its_limit():
+    """Ten million characters took seconds, in which every episode of the run stood still."""
+    env = await opened(notes={"plan.md": "anna"})
+    assert "plan.md" in await ask(env, "search", query=" " * 900 + "anna" + " x" * 5_000_000)
+    late = " " * 1_000 + f"anna {env.bait.name.replace('_', ' ')}"
+    assert "/memories/" not in await ask(env, "search", query=late)
 
 
 async def test_operators_do_not_operate():
@@ -420,6 +437,19 @@ async def test_records_say_where_they_come_from():
     assert given == {"path": "given", "bytes": 16, "created": seeded, "changed": seeded}
     assert mine["created"] == {"seat": "agent", "session": 1, "step": 1, "at": now}
     assert mine["changed"] == {"seat": "agent", "session": 2, "step": 3, "at": now + 86_400}
+
+
+async def test_records_say_which_seat_wrote():
+    env = await opened(Shared)
+    for seat in ("ann", "bob"):
+        await env.step(call("notes_create", path=f"/memories/{seat}", file_text="x"), seat)
+        await env.step(say("Your turn."), seat)
+    await env.step(call("notes_rename", old_path="/memories/bob", new_path="/memories/cyd"), "ann")
+    records = json.loads((await frozen(env))["notes/records.json"])
+    assert [(r["created"]["seat"], r["changed"]["seat"]) for r in records] == [
+        ("ann", "ann"),
+        ("bob", "ann"),
+    ]
 
 
 # ---- bait ----

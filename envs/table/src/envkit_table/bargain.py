@@ -159,7 +159,8 @@ def agreed(evidence: Evidence) -> Terms | None:
             continue
         if made.tool == "offer":
             terms = _terms(made.arguments)
-            standing = standing if terms is None else (made.seat, terms)
+            # the world took it: what stood there before stands no more, whatever can be read of it
+            standing = None if terms is None else (made.seat, terms)
         elif made.tool == "accept" and standing is not None and standing[0] != made.seat:
             return standing[1]
         elif made.tool in ("walk_away", "submit"):
