@@ -228,6 +228,31 @@ async def test_time_chance_and_ids_come_from_the_episode(opened):
     assert one.query("SELECT datetime('now') AS n") == [{"n": "2025-06-15 16:06:40"}]
 
 
+@pytest.mark.parametrize("now", ["now", " NOW ", "now\0", "now\0 or so", b"now", b"now\0"])
+@pytest.mark.parametrize(
+    "asked", ["datetime(?)", "date(?, '+1 day')", "julianday(?)", "strftime('%s', ?)", "unixepoch(?)"]
+)
+def test_no_way_to_write_now_reads_the_hosts_clock(shop, asked, now):
+    sql = f"SELECT {asked} AS told"  # noqa: S608 - one of the above
+    first = shop.query(sql, now)
+    assert first == shop.query(sql, "2025-06-15 15:06:40")
+    shop.clock.advance(100_000)
+    assert shop.query(sql, now) != first
+
+
+def test_local_time_is_utc_wherever_the_host_is(shop, monkeypatch):
+    asked = "SELECT datetime('now', ?) AS now, datetime('2020-01-01 12:00', '+1 day', ?) AS later"
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        for zone in ("localtime", "UTC", "localtime\0", b"utc"):
+            seen = shop.query(asked, zone, zone)
+            assert seen == [{"now": "2025-06-15 15:06:40", "later": "2020-01-02 12:00:00"}]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 # ---- what an agent's values may be ----
 
 
