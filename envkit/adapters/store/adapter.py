@@ -56,7 +56,7 @@ class Store(Adapter[StoreSession]):
         connection = fork(self._schema.image)
         rng = KeyedRandom(context.rng.randbytes(32), "store")
         session = StoreSession(self.name, connection, self._schema, context.clock, rng)
-        context.stack.callback(session.close)
+        context.stack.push_async_callback(session.aclose)
         fill(connection, seed.root, self.name)
         session.begin()
         return session

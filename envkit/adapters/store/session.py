@@ -7,8 +7,8 @@ import math
 import sqlite3
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from fnmatch import fnmatchcase
 from random import Random
@@ -148,7 +148,7 @@ class StoreSession:
 
     async def freeze(self, patterns: Sequence[str]) -> Sequence[FrozenItem]:
         """The change log and the final rows, where declared. Nothing is written any more."""
-        with self._stopped():
+        async with self._stopped():
             names = {CHANGES: None, **{rows_file(t.name): t for t in self._schema.tables.values()}}
             return [
                 item(name, self._written(table))
@@ -162,22 +162,29 @@ class StoreSession:
             tables = self._schema.tables.values()
             return {rows_file(table.name): self._written(table) for table in tables}
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Let go of the database. Safe to call twice."""
         if not self._closed:
             self._closed = True
-            with self._stopped():
+            try:
+                async with self._stopped():
+                    self._connection.close()
+            finally:  # also where it was cancelled while it waited
                 self._connection.close()
 
     # ---- inside ----
 
-    @contextmanager
-    def _stopped(self) -> Generator[None]:
-        """Handlers that still run come to nothing: a statement is interrupted, an open transaction undone."""
+    @asynccontextmanager
+    async def _stopped(self) -> AsyncGenerator[None]:
+        """Handlers that still run come to nothing: a statement is interrupted, an open transaction undone.
+
+        Other episodes go on meanwhile. Nothing is awaited once the lock is had, for it belongs to a thread.
+        """
         self._frozen = True
         until = time.monotonic() + _GRACE
-        while not (alone := self._lock.acquire(timeout=_GRACE / 50)) and time.monotonic() < until:
+        while not (alone := self._lock.acquire(blocking=False)) and time.monotonic() < until:
             self._connection.interrupt()  # again and again: it is lost between two statements
+            await asyncio.sleep(_GRACE / 50)
         try:  # not alone: a handler that does something else; SQLite itself allows for several threads
             if self._marks:
                 self._undo(0, self._marks[0])
@@ -251,7 +258,7 @@ class StoreSession:
             raise ToolRefusal("an infinite number can't be kept")
         if before is None or after is None:
             self._keep(table, op, before, after)
-        elif key_of(table, before) != key_of(table, after):  # that is another row
+        elif repr(key_of(table, before)) != repr(key_of(table, after)):  # that is another row
             self._keep(table, "delete", before, None)
             self._keep(table, "insert", None, after)
         elif repr(before) != repr(after):

@@ -390,7 +390,7 @@ async def test_a_handler_that_still_runs_comes_to_nothing(opened, end):
     started.wait()
     before = time.monotonic()
     if end == "close":
-        store.close()
+        await store.aclose()
     else:
         assert await frozen(store) == {"changes.json": {"changes": [], "fault": ""}}
         assert store.query("SELECT total FROM orders WHERE id = 1") == [{"total": 3.0}]
@@ -426,9 +426,39 @@ async def test_a_handler_that_sleeps_in_a_transaction_holds_nobody_up(opened, mo
     assert store.log == ()
 
 
+@pytest.mark.parametrize("end", ["freeze", "close", "cancel"])
+async def test_waiting_for_a_handler_to_end_holds_no_other_episode_up(opened, end):
+    """The loop goes on: here it is what lets the handler end at all."""
+    store = await opened()
+    started, go_on, ended = threading.Event(), threading.Event(), []
+
+    def handler():
+        with suppress(sqlite3.Error), store.transaction():
+            started.set()
+            ended.append(go_on.wait(30))
+
+    thread = threading.Thread(target=handler)
+    thread.start()
+    await asyncio.to_thread(started.wait)
+    ending = asyncio.create_task(store.freeze(["*"]) if end == "freeze" else store.aclose())
+    try:
+        await asyncio.sleep(0.05)
+        assert not ending.done(), "it waits, and others go on"
+        if end == "cancel":
+            ending.cancel()
+    finally:
+        go_on.set()
+        await asyncio.wait({ending}, timeout=30)
+        await asyncio.to_thread(thread.join)
+    assert ended == [True]
+    if end != "freeze":
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            store.query("SELECT 1")
+
+
 async def test_a_closed_store_is_an_error(opened):
     store = await opened()
-    store.close()
-    store.close()
+    await store.aclose()
+    await store.aclose()
     with pytest.raises(sqlite3.ProgrammingError):
         store.query("SELECT 1")
