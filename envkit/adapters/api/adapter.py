@@ -66,7 +66,10 @@ class Api(Adapter[ApiSession]):
         self._prepared: Prepared | None = None
 
     def requests(self) -> Artefact:
-        """Declare the request log as evidence; the judge reads `<name>/requests.json`."""
+        """Declare the request log as evidence; the judge reads `<name>/requests.json`.
+
+        Path and query are whole, of a body it is the beginning. What had no answer as the episode ended has a 504.
+        """
         return self.artefact(REQUESTS)
 
     def tools(self) -> Mapping[str, Tool]:
