@@ -32,6 +32,7 @@ _ACTOR: ContextVar[str] = ContextVar("envkit.store.actor", default="agent")
 _INFINITE = (math.inf, -math.inf)
 _GRACE = 1.0  # seconds that a handler in another thread has to notice the end
 _MOST_ALERTS = 16  # of one episode
+_OVER = "the episode is over: nothing is written any more"
 _SETTINGS = "PRAGMA foreign_keys = ON; PRAGMA recursive_triggers = ON;"
 
 
@@ -63,6 +64,7 @@ class StoreSession:
         self._steps = 0
         self._refusal: ToolRefusal | None = None  # of the log, on its way through SQLite
         self._frozen = self._closed = False
+        self._crowded = False  # whether another thread may still be at the connection, without the lock
         self._alerts: dict[str, Finding] = {}
         install(connection, clock, rng)
         connection.executescript(_SETTINGS)
@@ -97,6 +99,8 @@ class StoreSession:
             try:
                 yield
                 self._refuse_strangers()
+                if self._frozen and len(self._log) > mark:
+                    raise ToolRefusal(_OVER)
                 self._connection.execute(f"RELEASE s{depth}" if depth else "COMMIT")
             except BaseException:
                 self._undo(depth, mark)
@@ -148,13 +152,12 @@ class StoreSession:
 
     async def freeze(self, patterns: Sequence[str]) -> Sequence[FrozenItem]:
         """The change log and the final rows, where declared. Nothing is written any more."""
-        async with self._stopped():
-            names = {CHANGES: None, **{rows_file(t.name): t for t in self._schema.tables.values()}}
-            return [
-                item(name, self._written(table))
-                for name, table in names.items()
-                if any(fnmatchcase(name, pattern) for pattern in patterns)
-            ]
+        async with self._stopped() as alone:
+            if alone:
+                return self._exported(patterns)
+            # perhaps a statement that nothing interrupts: whoever touches its connection waits for it
+            self._crowded = True
+            return await asyncio.to_thread(self._exported, patterns)
 
     async def surfaces(self) -> Mapping[str, bytes]:
         """Every row of every table; what of it an agent can see is for the handlers."""
@@ -166,32 +169,41 @@ class StoreSession:
         """Let go of the database. Safe to call twice."""
         if not self._closed:
             self._closed = True
-            try:
-                async with self._stopped():
+            # Closing waits for a statement that still runs, and all of Python with it: then it is left to whoever lets go
+            # of the connection last.
+            async with self._stopped() as alone:
+                if alone and not self._crowded:
                     self._connection.close()
-            finally:  # also where it was cancelled while it waited
-                self._connection.close()
 
     # ---- inside ----
 
     @asynccontextmanager
-    async def _stopped(self) -> AsyncGenerator[None]:
-        """Handlers that still run come to nothing: a statement is interrupted, an open transaction undone.
+    async def _stopped(self) -> AsyncGenerator[bool]:
+        """Handlers that still run come to nothing: a statement is interrupted. Gives whether all of them have left.
 
-        Other episodes go on meanwhile. Nothing is awaited once the lock is had, for it belongs to a thread.
+        Other episodes go on meanwhile. If they have, nothing may be awaited inside: the lock belongs to this thread.
         """
         self._frozen = True
         until = time.monotonic() + _GRACE
         while not (alone := self._lock.acquire(blocking=False)) and time.monotonic() < until:
             self._connection.interrupt()  # again and again: it is lost between two statements
             await asyncio.sleep(_GRACE / 50)
-        try:  # not alone: a handler that does something else; SQLite itself allows for several threads
-            if self._marks:
-                self._undo(0, self._marks[0])
-            yield
+        try:
+            yield alone
         finally:
             if alone:
                 self._lock.release()
+
+    def _exported(self, patterns: Sequence[str]) -> list[FrozenItem]:
+        """What is frozen, without what an open transaction did: SQLite itself allows for several threads."""
+        for mark in self._marks[:1]:
+            self._undo(0, mark)
+        names = {CHANGES: None, **{rows_file(t.name): t for t in self._schema.tables.values()}}
+        return [
+            item(name, self._written(table))
+            for name, table in names.items()
+            if any(fnmatchcase(name, pattern) for pattern in patterns)
+        ]
 
     def _run(self, sql: str, params: tuple[Value, ...]) -> tuple[list[Row], int]:
         with self._lock:
@@ -225,7 +237,7 @@ class StoreSession:
 
     def _undo(self, depth: int, mark: int) -> None:
         if not self._connection.in_transaction:  # OR ROLLBACK, or a write was interrupted
-            self._log.cut(self._marks[0])
+            self._log.cut(min(mark, *self._marks))
             return
         with suppress(
             sqlite3.OperationalError
@@ -253,7 +265,7 @@ class StoreSession:
 
     def _append(self, table: Table, op: Op, before: Row | None, after: Row | None) -> None:
         if self._frozen:
-            raise ToolRefusal("the episode is over: nothing is written any more")
+            raise ToolRefusal(_OVER)
         if after is not None and any(value in _INFINITE for value in after.values()):
             raise ToolRefusal("an infinite number can't be kept")
         if before is None or after is None:

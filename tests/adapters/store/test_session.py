@@ -451,9 +451,40 @@ async def test_waiting_for_a_handler_to_end_holds_no_other_episode_up(opened, en
         await asyncio.wait({ending}, timeout=30)
         await asyncio.to_thread(thread.join)
     assert ended == [True]
-    if end != "freeze":
+    if end == "close":
         with pytest.raises(sqlite3.ProgrammingError, match="closed"):
             store.query("SELECT 1")
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_statement_that_nothing_interrupts_holds_up_its_own_episode_alone(
+    opened, monkeypatch, cancelled
+):
+    monkeypatch.setattr(session_module, "_GRACE", 0.1)
+    store = await opened()
+    started, go_on = threading.Event(), threading.Event()
+    store._connection.create_function("upper", 1, lambda _: (started.set(), go_on.wait(30))[1])
+
+    def handler():
+        with suppress(sqlite3.Error):
+            store.query("SELECT upper('x')")
+
+    thread = threading.Thread(target=handler)
+    thread.start()
+    await asyncio.to_thread(started.wait)
+    freezing = asyncio.create_task(store.freeze(["rows/users.json"]))
+    try:
+        await asyncio.sleep(0.3)
+        assert not freezing.done(), "it waits, and others go on"
+        if cancelled:
+            freezing.cancel()
+            await asyncio.wait({freezing})
+            await store.aclose()
+    finally:
+        go_on.set()
+        await asyncio.to_thread(thread.join)
+    if not cancelled:
+        assert [one.name for one in await freezing] == ["rows/users.json"]
 
 
 async def test_a_closed_store_is_an_error(opened):
