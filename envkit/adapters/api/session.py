@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import re
@@ -197,7 +198,7 @@ class ApiSession:
         except Exception as error:  # a bug of the pack's: the agent learns nothing from it
             log.warning("a handler raised", exc_info=error)
             answer = Answer.told(500)
-            self._note(request, _place(error))
+            self._note(request, _place(error, scope))
         return _constant(answer)
 
     def _baited(self, request: Request) -> Answer | None:
@@ -255,6 +256,11 @@ def _constant(answer: Answer) -> Answer:
     return Answer.told(answer.status, headers=kept)
 
 
-def _place(error: Exception) -> str:
-    frame = traceback.extract_tb(error.__traceback__)[-1]
+def _place(error: Exception, scope: Mapping[str, Any]) -> str:
+    """What was raised, and where in the pack: the last line that stands in a file beside the handler's."""
+    frames = traceback.extract_tb(error.__traceback__)
+    code = getattr(inspect.unwrap(scope.get("endpoint", _place)), "__code__", _place.__code__)
+    home = Path(code.co_filename).parent
+    own = [one for one in frames if Path(one.filename).parent == home]
+    frame = (own or frames)[-1]
     return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"

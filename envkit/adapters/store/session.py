@@ -64,7 +64,9 @@ class StoreSession:
         self._steps = 0
         self._refusal: ToolRefusal | None = None  # of the log, on its way through SQLite
         self._frozen = self._closed = False
-        self._crowded = False  # whether another thread may still be at the connection, without the lock
+        self._crowded = (
+            False  # whether another thread may still be at the connection, without the lock
+        )
         self._alerts: dict[str, Finding] = {}
         install(connection, clock, rng)
         connection.executescript(_SETTINGS)
@@ -169,8 +171,8 @@ class StoreSession:
         """Let go of the database. Safe to call twice."""
         if not self._closed:
             self._closed = True
-            # Closing waits for a statement that still runs, and all of Python with it: then it is left to whoever lets go
-            # of the connection last.
+            # Closing waits for a statement that still runs, and all of Python with it: then it is left
+            # to whoever lets go of the connection last.
             async with self._stopped() as alone:
                 if alone and not self._crowded:
                     self._connection.close()

@@ -43,14 +43,6 @@ def pages(app):
         response.headers["x-note"] = value * times
         return "ok"
 
-    @app.post("/raw")
-    async def raw(request: Request):
-        return len(await request.body())
-
-    @app.post("/number")
-    def number(body: float = Body()):
-        return body
-
     @app.get("/big", operation_id="big")
     def big(size: int):
         return StreamingResponse(iter([b"x" * 1_000_000] * size))
@@ -59,6 +51,16 @@ def pages(app):
     def basket(response: Response, seen: int = Cookie(0)):
         response.set_cookie("seen", str(seen + 1))
         return seen
+
+
+def bodies(app):
+    @app.post("/raw")
+    async def raw(request: Request):
+        return len(await request.body())
+
+    @app.post("/number")
+    def number(body: float = Body()):
+        return body
 
 
 def faults(app):
@@ -95,6 +97,7 @@ def make_app():
     app = FastAPI(title="odd", debug=True)
     app.state.greeting = "hello"
     pages(app)
+    bodies(app)
     faults(app)
     router = APIRouter(prefix="/inner")
 

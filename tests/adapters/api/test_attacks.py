@@ -254,6 +254,14 @@ async def test_a_path_or_query_is_in_the_log_whole_or_refused(odd):
     assert kept == [(200, 5, line), (414, 5, line), (414, line, 0)]
 
 
+async def test_a_finding_names_the_line_of_the_pack_though_it_was_raised_elsewhere(odd):
+    await use(odd, "format", template="{world.nothing}")
+    (finding,) = odd.alerts
+    assert finding.evidence.startswith("AttributeError at odd.py:")
+    lines = (Path(__file__).with_name("odd.py")).read_text().splitlines()
+    assert "template.format" in lines[int(finding.evidence.rpartition(":")[2]) - 1]
+
+
 async def test_a_chunked_body_arrives_whole(odd):
     async with open_door([odd.api], "shell") as door:
         chunks = b"3\r\nabc\r\n2\r\nde\r\n0\r\nx: y\r\n\r\n"

@@ -1,8 +1,8 @@
 """Handlers run on a thread of their episode's: what blocks, loops or never ends there is nobody else's trouble."""
 
 import asyncio
-import json
 import contextlib
+import json
 import threading
 import time
 

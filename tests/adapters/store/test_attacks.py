@@ -355,8 +355,8 @@ def resident():
         "SELECT trim(hex(zeroblob(500000)), replace(hex(zeroblob(200000)), '0', '1') || '0')",
         "SELECT rtrim(hex(zeroblob(500000)), hex(randomblob(400)) || '0')",
         "SELECT ltrim(hex(zeroblob(500000)), hex(randomblob(17)) || '0')",
-        "WITH n AS (SELECT '{' || group_concat('\"' || a.value || b.value || '\":1') || '}' AS keys FROM json_each(?) a,"
-        " json_each(?) b) SELECT length(json_patch(keys, keys)) FROM n",
+        "WITH n AS (SELECT '{' || group_concat('\"' || a.value || b.value || '\":1') || '}' AS keys"
+        " FROM json_each(?) a, json_each(?) b) SELECT length(json_patch(keys, keys)) FROM n",
         "SELECT hex(zeroblob(500000)) LIKE '%' || hex(zeroblob(20000)) || '1'",
         "SELECT hex(zeroblob(500000)) GLOB '*' || hex(zeroblob(20000)) || '1'",
     ],

@@ -196,7 +196,9 @@ async def test_a_nested_block_is_undone_alone(opened):
 
 
 async def test_a_key_that_changes_its_type_alone_is_another_key(opened):
-    store = await opened("CREATE TABLE t (k NOT NULL PRIMARY KEY, v); INSERT INTO t VALUES (1, 'a');")
+    store = await opened(
+        "CREATE TABLE t (k NOT NULL PRIMARY KEY, v); INSERT INTO t VALUES (1, 'a');"
+    )
     store.execute("UPDATE t SET k = 1.0")
     assert [(c.op, repr(c.key)) for c in store.log] == [
         ("delete", "{'k': 1}"), ("insert", "{'k': 1.0}"),
