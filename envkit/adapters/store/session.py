@@ -23,6 +23,7 @@ from envkit.adapters.store.values import Row, Value, encoded
 from envkit.adapters.store.watch import watch
 from envkit.data.evidence import FrozenItem
 from envkit.data.score import Finding
+from envkit.errors import WorldError
 from envkit.sqlite import Guard
 from envkit.toolbox import ToolRefusal
 
@@ -31,6 +32,9 @@ CHANGES = "changes.json"
 _ACTOR: ContextVar[str] = ContextVar("envkit.store.actor", default="agent")
 _INFINITE = (math.inf, -math.inf)
 _GRACE = 1.0  # seconds that a handler in another thread has to notice the end
+_PATIENCE = (
+    30.0  # seconds that a statement has, which nothing interrupts within one of its instructions
+)
 _MOST_ALERTS = 16  # of one episode
 _OVER = "the episode is over: nothing is written any more"
 _SETTINGS = "PRAGMA foreign_keys = ON; PRAGMA recursive_triggers = ON;"
@@ -63,7 +67,7 @@ class StoreSession:
         self._owner: object = None  # the asyncio task of the open transaction, if it is in one
         self._steps = 0
         self._refusal: ToolRefusal | None = None  # of the log, on its way through SQLite
-        self._frozen = self._closed = False
+        self._frozen = self._closed = self._at_work = False
         self._crowded = (
             False  # whether another thread may still be at the connection, without the lock
         )
@@ -154,12 +158,17 @@ class StoreSession:
 
     async def freeze(self, patterns: Sequence[str]) -> Sequence[FrozenItem]:
         """The change log and the final rows, where declared. Nothing is written any more."""
-        async with self._stopped() as alone:
-            if alone:
-                return self._exported(patterns)
-            # perhaps a statement that nothing interrupts: whoever touches its connection waits for it
-            self._crowded = True
-            return await asyncio.to_thread(self._exported, patterns)
+        async with self._stopped():
+            if self._at_work:
+                raise WorldError("a statement does not end")
+            for mark in self._marks[:1]:
+                self._undo(0, mark)
+            names = {CHANGES: None, **{rows_file(t.name): t for t in self._schema.tables.values()}}
+            return [
+                item(name, self._written(table))
+                for name, table in names.items()
+                if any(fnmatchcase(name, pattern) for pattern in patterns)
+            ]
 
     async def surfaces(self) -> Mapping[str, bytes]:
         """Every row of every table; what of it an agent can see is for the handlers."""
@@ -171,10 +180,9 @@ class StoreSession:
         """Let go of the database. Safe to call twice."""
         if not self._closed:
             self._closed = True
-            # Closing waits for a statement that still runs, and all of Python with it: then it is left
-            # to whoever lets go of the connection last.
             async with self._stopped() as alone:
-                if alone and not self._crowded:
+                # closing waits for a statement, and all of Python with it: whoever is still there lets go of it later
+                if alone:
                     self._connection.close()
 
     # ---- inside ----
@@ -183,11 +191,15 @@ class StoreSession:
     async def _stopped(self) -> AsyncGenerator[bool]:
         """Handlers that still run come to nothing: a statement is interrupted. Gives whether all of them have left.
 
-        Other episodes go on meanwhile. If they have, nothing may be awaited inside: the lock belongs to this thread.
+        Other episodes go on meanwhile. Whoever touches the connection waits for a statement that is at work, so that
+        one is waited for here; a handler that does something else is not: SQLite itself allows for several threads.
+        Nothing may be awaited inside: the lock belongs to this thread.
         """
         self._frozen = True
-        until = time.monotonic() + _GRACE
-        while not (alone := self._lock.acquire(blocking=False)) and time.monotonic() < until:
+        began = time.monotonic()
+        while not (alone := self._lock.acquire(blocking=False)):
+            if time.monotonic() - began > (_PATIENCE if self._at_work else _GRACE):
+                break
             self._connection.interrupt()  # again and again: it is lost between two statements
             await asyncio.sleep(_GRACE / 50)
         try:
@@ -195,17 +207,6 @@ class StoreSession:
         finally:
             if alone:
                 self._lock.release()
-
-    def _exported(self, patterns: Sequence[str]) -> list[FrozenItem]:
-        """What is frozen, without what an open transaction did: SQLite itself allows for several threads."""
-        for mark in self._marks[:1]:
-            self._undo(0, mark)
-        names = {CHANGES: None, **{rows_file(t.name): t for t in self._schema.tables.values()}}
-        return [
-            item(name, self._written(table))
-            for name, table in names.items()
-            if any(fnmatchcase(name, pattern) for pattern in patterns)
-        ]
 
     def _run(self, sql: str, params: tuple[Value, ...]) -> tuple[list[Row], int]:
         with self._lock:
@@ -227,8 +228,12 @@ class StoreSession:
                 raise ToolRefusal("text with lone surrogates can't be kept") from None
 
     def _carried_out(self, sql: str, params: tuple[Value, ...]) -> tuple[list[Row], int]:
-        with self._guard.operation():
-            return fetched(self._connection, sql, params)
+        self._at_work = True
+        try:
+            with self._guard.operation():
+                return fetched(self._connection, sql, params)
+        finally:
+            self._at_work = False
 
     def _refuse_strangers(self) -> None:
         """Refuse to go on in a transaction that is not there any more, or that another asyncio task has open."""

@@ -16,6 +16,7 @@ from envkit import ToolRefusal
 from envkit.adapters.store import LogFull, Store
 from envkit.adapters.store import log as log_module
 from envkit.adapters.store import session as session_module
+from envkit.errors import WorldError
 
 
 def ops(store):
@@ -457,11 +458,12 @@ async def test_waiting_for_a_handler_to_end_holds_no_other_episode_up(opened, en
             store.query("SELECT 1")
 
 
-@pytest.mark.parametrize("cancelled", [False, True])
+@pytest.mark.parametrize("end", ["it ends", "it does not", "cancelled"])
 async def test_a_statement_that_nothing_interrupts_holds_up_its_own_episode_alone(
-    opened, monkeypatch, cancelled
+    opened, monkeypatch, end
 ):
     monkeypatch.setattr(session_module, "_GRACE", 0.1)
+    monkeypatch.setattr(session_module, "_PATIENCE", 0.5 if end == "it does not" else 30)
     store = await opened()
     started, go_on = threading.Event(), threading.Event()
     store._connection.create_function("upper", 1, lambda _: (started.set(), go_on.wait(30))[1])
@@ -477,15 +479,20 @@ async def test_a_statement_that_nothing_interrupts_holds_up_its_own_episode_alon
     try:
         await asyncio.sleep(0.3)
         assert not freezing.done(), "it waits, and others go on"
-        if cancelled:
+        if end == "cancelled":
             freezing.cancel()
+        if end != "it ends":
             await asyncio.wait({freezing})
+            monkeypatch.setattr(session_module, "_PATIENCE", 0.1)
             await store.aclose()
     finally:
         go_on.set()
         await asyncio.to_thread(thread.join)
-    if not cancelled:
+    if end == "it ends":
         assert [one.name for one in await freezing] == ["rows/users.json"]
+    if end == "it does not":
+        with pytest.raises(WorldError, match="does not end"):
+            await freezing
 
 
 async def test_a_closed_store_is_an_error(opened):
