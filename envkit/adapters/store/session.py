@@ -246,9 +246,8 @@ class StoreSession:
         if not self._connection.in_transaction:  # OR ROLLBACK, or a write was interrupted
             self._log.cut(min(mark, *self._marks))
             return
-        with suppress(
-            sqlite3.OperationalError
-        ):  # the end of the episode was first, in another thread
+        # the end of the episode was first, in another thread
+        with suppress(sqlite3.OperationalError):
             if depth:
                 self._connection.execute(f"ROLLBACK TO s{depth}")
             self._connection.execute(f"RELEASE s{depth}" if depth else "ROLLBACK")
