@@ -160,20 +160,21 @@ async def test_whoever_waits_as_it_closes_is_told(lane):
 
 
 async def test_cancelling_the_episode_cancels_its_handler(lane):
-    ended = threading.Event()
+    began, ended = threading.Event(), threading.Event()
 
     async def waits():
+        began.set()
         try:
             await asyncio.sleep(30)
         finally:
             ended.set()
 
     task = asyncio.create_task(lane.run(waits, 20))
-    await asyncio.sleep(0.05)
+    assert await asyncio.to_thread(began.wait, 10)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await asyncio.to_thread(ended.wait, 2)
+    assert await asyncio.to_thread(ended.wait, 10)
 
 
 # ---- in an app -----------------------------------------------------------------------------------
