@@ -311,8 +311,13 @@ def test_a_bounded_function_makes_nothing_large_on_its_own_connection(shop):
 def test_what_one_episode_works_at_keeps_no_other_from_its_dates(monkeypatch):
     works = threading.Event()
     done = threading.Event()
+
+    def work():
+        works.set()
+        return done.wait(60)
+
     busy = sqlite3.connect(":memory:", check_same_thread=False)
-    busy.create_function("work", 0, lambda: works.set() or done.wait(60))
+    busy.create_function("work", 0, work)
     monkeypatch.setattr(functions_module, "_spare", [busy])
     theirs = threading.Thread(target=functions_module._builtin, args=("work", []))
     theirs.start()

@@ -466,7 +466,12 @@ async def test_a_statement_that_nothing_interrupts_holds_up_its_own_episode_alon
     monkeypatch.setattr(session_module, "_PATIENCE", 0.5 if end == "it does not" else 30)
     store = await opened()
     started, go_on = threading.Event(), threading.Event()
-    store._connection.create_function("upper", 1, lambda _: (started.set(), go_on.wait(30))[1])
+
+    def works(_):
+        started.set()
+        return go_on.wait(30)
+
+    store._connection.create_function("upper", 1, works)
 
     def handler():
         with suppress(sqlite3.Error):
