@@ -34,6 +34,7 @@ _PLAIN_ACTIONS = _ROW_ACTIONS | {
 }  # fmt: skip
 _REFUSED_FUNCTIONS = frozenset(
     {"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"}
+    | {"json_patch", "jsonb_patch"}  # one instruction, quadratic in the keys of both
 )
 
 

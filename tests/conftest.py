@@ -13,7 +13,8 @@ import pytest
 from hypothesis import settings
 
 # In CI a failure must come back when it is run again; elsewhere each run tries new examples.
-settings.register_profile("ci", derandomize=True)
+settings.register_profile("default", deadline=None)  # no test measures speed
+settings.register_profile("ci", deadline=None, derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
 

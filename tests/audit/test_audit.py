@@ -7,10 +7,13 @@ import pytest
 from pydantic import BaseModel
 
 from envkit.audit.audit import audit
+from envkit.audit.checks.plays import world
+from envkit.audit.play import Played
 from envkit.audit.record import recorded
 from envkit.audit.report import markdown, plain
-from envkit.audit.seen import AuditSettings
+from envkit.audit.seen import AuditSettings, Seen
 from envkit.cli import main
+from envkit.data.score import Finding
 
 WEAK = Path(__file__).parent / "weak"
 LEAKS = Path(__file__).parents[1] / "leakbench"
@@ -55,6 +58,16 @@ async def test_an_attack_that_scores_is_a_finding():
     assert "attack.master_key" in rules
     assert report.measures["attacks"]["scored"] == ["master_key"]
     assert report.falls_short("critical")
+
+
+@pytest.mark.parametrize("rule", ["handler-broke", "tool-raised"])
+def test_what_an_agents_values_broke_is_told_though_the_oracle_never_broke_it(rule):
+    broke = Finding(rule, "medium", "tool", "KeyError at words.py:7", "mend it")
+    refused = Finding("egress-denied", "low", "browser", "asked for evil.test", "nothing")
+    plays = [Played("noop", "train", 0), Played("spam", "train", 1, findings=(broke, refused))]
+    seen = Seen.__new__(Seen)
+    seen.plays = plays
+    assert [(one.rule, one.evidence) for one in world(seen)] == [(f"world.{rule}", broke.evidence)]
 
 
 def test_text_of_agents_is_no_markup():

@@ -1,10 +1,12 @@
 """`state`: the right log passes, any change more fails, any change less fails."""
 
 import copy
+import itertools
 import json
 
 import pytest
 from envkit_validators import Near, allow, any_of, expect, forbid, state
+from envkit_validators._pairs import placed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -186,6 +188,34 @@ def test_room_for_changed_rows():
     assert not state(log(*rows), allow("orders", columns=columns, status="sent")).passed
     assert not state(log(*rows), allow("orders", columns=("status",))).passed
     assert not state(log(*rows), allow("orders", insert=True), allow("orders", delete=True)).passed
+
+
+def test_room_for_changed_rows_goes_to_whom_it_fits_in_any_order():
+    told = change("orders", 7, PAID, {**PAID, "status": "told"})
+    moved = change("orders", 8, PAID, {**PAID, "updated_at": "tue"})
+    both = change("orders", 9, PAID, {**PAID, "status": "told", "updated_at": "tue"})
+    wide = allow("orders", columns=("status", "updated_at"), most=1)
+    narrow = allow("orders", columns=("status",), most=1)
+    other = allow("orders", columns=("updated_at",), most=1)
+    mine = expect("orders", id=7, status="told")
+    any_number = allow("orders", columns=("status",))
+    for clauses in ((wide, narrow), (wide, mine), (wide, any_number)):
+        for rows in itertools.permutations((told, moved)):
+            assert state(log(*rows), *clauses).passed
+            assert state(log(*rows), *reversed(clauses)).passed
+        assert not state(log(told, moved, both), *clauses).passed
+    assert state(log(both), narrow, other).passed, "two clauses together"
+    assert state(log(told, moved, both), narrow, other, wide).passed
+    assert not state(log(told, moved, both), narrow, other).passed
+
+
+def test_a_long_chain_of_rows_that_make_room_for_each_other():
+    """Each row fits two clauses; the last makes all of the others move up."""
+    many = 2_000
+    wishes = [(n, n + 1) for n in range(many)] + [(0,)]
+    assert placed(wishes, [1] * (many + 1)) == [*range(1, many + 1), 0]
+    assert None in placed([*wishes, (0,)], [1] * (many + 1))
+    assert placed([(0, 1), (0,), (0,)], [2, 1]) == [1, 0, 0]
 
 
 def test_a_thousand_rows_are_judged_quickly():

@@ -62,9 +62,8 @@ def canonical(value: object) -> str:
     if type(value) is float:
         return f"f{(value + 0.0).hex()}"  # adding zero makes -0.0 the 0.0 that it equals
     if type(value) is int:
-        return (
-            f"i{value:x}"  # hexadecimal, because decimal is quadratic and refused over 4,300 digits
-        )
+        # hexadecimal, because decimal is quadratic and refused over 4,300 digits
+        return f"i{value:x}"
     if type(value) is list:
         return f"[{','.join(canonical(item) for item in value)}]"
     if type(value) is dict:

@@ -29,9 +29,8 @@ _TOO_LONG = (
     "can't match, or lower max_chars"
 )
 _END = -1
-_parser: Any = importlib.import_module(
-    "re._parser"
-)  # undocumented, but the one tree that `re` itself uses
+# undocumented, but the one tree that `re` itself uses
+_parser: Any = importlib.import_module("re._parser")
 _CATEGORIES = {
     f"CATEGORY_{name}": re.compile(escape)
     for name, escape in (

@@ -23,7 +23,7 @@ from envkit.data.strict import Malformed
 from envkit_validators._clauses import Allow, Expect, Forbid, values_of
 from envkit_validators._json import difference
 from envkit_validators._net import DONE, Change, Op, net_of, read_log, row_name
-from envkit_validators._pairs import unplaced
+from envkit_validators._pairs import placed
 from envkit_validators._show import plain, unreadable
 
 Clause: TypeAlias = "Expect | Allow | Forbid"
@@ -143,11 +143,11 @@ def _unmet(expects: Sequence[Expect], nets: Sequence[Change]) -> Iterator[str]:
     rows = [
         [] if clause.op == "update" else wish for clause, wish in zip(expects, found, strict=True)
     ]
-    without = set(unplaced(rows, [1] * len(nets)))
+    places = placed(rows, [1] * len(nets))
     for number, clause in enumerate(expects):
         if clause.op == "update":
             yield from _unlike(clause, [nets[n] for n in found[number]], nets)
-        elif number in without:
+        elif places[number] is None:
             yield f"expected {clause.name} to be {DONE[clause.op]}, {_saw(clause, nets)}"
 
 
@@ -175,22 +175,39 @@ def _collateral(clauses: Sequence[Clause], nets: Sequence[Change]) -> Iterator[s
     allowed = [clause for clause in clauses if not isinstance(clause, Forbid)]
     rows = [net for net in nets if net.op != "update"]
     wishes = [[n for n, clause in enumerate(allowed) if clause.is_of(net)] for net in rows]
-    for number in unplaced(wishes, [clause.room for clause in allowed]):
-        yield f"collateral damage: {rows[number].told()}"
-    room = [clause.room for clause in allowed]
-    for net in nets:
-        if net.op == "update":
-            left = _uncovered(net, allowed, room)
-            if left:
-                yield f"collateral damage: {replace(net, columns=left).told()}"
+    places = placed(wishes, [clause.room for clause in allowed])
+    damage = [net for net, place in zip(rows, places, strict=True) if place is None]
+    damage += _overdone(allowed, [net for net in nets if net.op == "update"])
+    yield from (f"collateral damage: {net.told()}" for net in damage)
 
 
-def _uncovered(net: Change, allowed: Sequence[Expect | Allow], room: list[int]) -> tuple[str, ...]:
-    """The columns of a changed row that should not be; `room` of the clauses that cover others is used."""
-    left = set(net.changed)
-    for number, clause in enumerate(allowed):
-        covered = left & clause.columns
-        if covered and room[number] and clause.is_of(net):
+def _overdone(allowed: Sequence[Expect | Allow], nets: Sequence[Change]) -> Iterator[Change]:
+    """Changed rows with the columns that should not be. Room that is limited goes to as many rows as it can."""
+    limited = [c for c in allowed if isinstance(c, Allow) and c.most is not None]
+    free = [c for c in allowed if not (isinstance(c, Allow) and c.most is not None)]
+    room = [clause.room for clause in free]
+    left = [_uncovered(net, set(net.changed), free, room) for net in nets]
+    over = [(net, columns) for net, columns in zip(nets, left, strict=True) if columns]
+    wishes = [
+        [n for n, c in enumerate(limited) if columns <= c.columns and c.is_of(net)]
+        for net, columns in over
+    ]
+    places = placed(wishes, [clause.room for clause in limited])
+    room = [clause.room - places.count(n) for n, clause in enumerate(limited)]
+    for (net, columns), place in zip(over, places, strict=True):
+        if place is None:  # several clauses together may do
+            wrong = _uncovered(net, columns, limited, room)
+            if wrong:
+                yield replace(net, columns=tuple(c for c in net.changed if c in wrong))
+
+
+def _uncovered(
+    net: Change, columns: set[str], clauses: Sequence[Expect | Allow], room: list[int]
+) -> set[str]:
+    """The columns that none of the clauses covers; `room` of those that cover others is used."""
+    left = set(columns)
+    for number, clause in enumerate(clauses):
+        if room[number] and left & clause.columns and clause.is_of(net):
             room[number] -= 1
-            left -= covered
-    return tuple(column for column in net.changed if column in left)
+            left -= clause.columns
+    return left

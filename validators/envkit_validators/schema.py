@@ -177,10 +177,8 @@ def _wrong_properties(value: object, schema: Schema, place: str) -> Iterator[str
         yield f"at {place}: saw {show(value)}, missing {show(missing)}"
     known = schema.get("properties", {})
     other = schema.get("additionalProperties", True)
-    for (
-        name,
-        item,
-    ) in value.items():  # names are the agent's: shortened, or each place would be huge
+    # names are the agent's: shortened, or each place would be huge
+    for name, item in value.items():
         yield _errors(item, known.get(name, other), f"{place}.{plain(name)}")
 
 
@@ -190,8 +188,5 @@ def _wrong_choice(value: object, schema: Schema, place: str) -> str:
         if why:
             return why
     reasons = [_errors(value, part, place) for part in schema.get("anyOf", ())]
-    return (
-        ""
-        if not all(reasons) or not reasons
-        else f"{reasons[0]} (nor any of {len(reasons)} choices)"
-    )
+    missed = bool(reasons) and all(reasons)
+    return f"{reasons[0]} (nor any of {len(reasons)} choices)" if missed else ""

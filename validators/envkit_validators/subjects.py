@@ -36,9 +36,8 @@ class Slot:
 
     seconds: float = 5.0  # for each call
     image: str | None = None
-    batch: bool = (
-        False  # one process for all calls: faster, but the subject sees one input after another
-    )
+    # one process for all calls: faster, but the subject sees one input after another
+    batch: bool = False
 
 
 def returns(

@@ -27,6 +27,7 @@ class Api(Adapter[ApiSession]):
     `World`: `world.store`, `world.now()`, `world.new_id("rf")`, `world.rng`, `world.actor`. Nothing of an episode may
     be kept in a module or on the app: many episodes use it at once. Handlers of one episode take turns on a thread of
     that episode's, so they may block; they share the interpreter with everybody, so they should not compute for long.
+    The app is never started as a server: it has no lifespan, and no web sockets.
 
     Args:
         make_app: makes the app; called once in each process
@@ -66,7 +67,10 @@ class Api(Adapter[ApiSession]):
         self._prepared: Prepared | None = None
 
     def requests(self) -> Artefact:
-        """Declare the request log as evidence; the judge reads `<name>/requests.json`."""
+        """Declare the request log as evidence; the judge reads `<name>/requests.json`.
+
+        Path and query are whole, of a body it is the beginning. What had no answer as the episode ended has a 504.
+        """
         return self.artefact(REQUESTS)
 
     def tools(self) -> Mapping[str, Tool]:

@@ -85,10 +85,8 @@ def _close(app: FastAPI) -> None:
     routes = app.router.routes
     routes[:] = [route for route in routes if getattr(route, "path", None) not in hidden]
     app.debug = False
-    if app.exception_handlers.get(RequestValidationError) in (
-        None,
-        request_validation_exception_handler,
-    ):
+    usual = (None, request_validation_exception_handler)
+    if app.exception_handlers.get(RequestValidationError) in usual:
         app.exception_handlers[RequestValidationError] = _unfitting
     app.exception_handlers.setdefault(ToolRefusal, _refused)
     # read, never written: all episodes share it

@@ -98,9 +98,8 @@ async def exchange(app: AsgiApp, scope: dict[str, Any], body: bytes) -> Answer:
 
     async def receive() -> dict[str, Any]:
         nonlocal asked
-        if (
-            asked
-        ):  # nobody hangs up: frameworks stop an answer that is on its way where somebody does
+        # nobody hangs up: frameworks stop an answer that is on its way where somebody does
+        if asked:
             await asyncio.Event().wait()
         asked = True
         return {"type": "http.request", "body": body, "more_body": False}

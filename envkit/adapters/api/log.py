@@ -9,10 +9,10 @@ from envkit.adapters.api.exchange import Answer, Request
 from envkit.data.strict import scrub
 
 MOST_REQUESTS = 10_000  # of one episode
-MOST_TEXT = 4_000  # characters of each path, query and body that are kept
-ROOM = (
-    2 << 20
-)  # characters of all of them together: what one agent pours in must not push out other evidence
+MOST_LINE = 16_000  # characters of a path or a query; longer ones are refused, so that what is kept is whole
+MOST_TEXT = 4_000  # characters of each body that are kept
+# characters of all of them together: what one agent pours in must not push out other evidence
+ROOM = 2 << 20
 MOST_SHOWN = 4 << 20  # bytes of distinct answers that are kept for the guards
 
 
@@ -53,7 +53,7 @@ class RequestLog:
         self, request: Request, answer: Answer, *, at: float, actor: str, operation: str | None
     ) -> None:
         """Keep a request with its answer."""
-        path, query = self._kept(request.path), self._kept(request.query)
+        path, query = self._kept(request.path[:MOST_LINE]), self._kept(request.query[:MOST_LINE])
         body = request.body[: MOST_TEXT * 4].decode("utf-8", "replace") if request.body else ""
         method = scrub(request.method[:20])
         record = RequestRecord(
@@ -63,7 +63,7 @@ class RequestLog:
             method,
             path,
             query,
-            self._kept(body),
+            self._kept(body[:MOST_TEXT]),
             answer.status,
             operation,
         )
@@ -81,7 +81,7 @@ class RequestLog:
     def _kept(self, text: str) -> str:
         if not text:
             return text
-        kept: str = scrub(text[:MOST_TEXT])
+        kept: str = scrub(text)
         self._room -= len(kept)
         return kept if self._room >= 0 else ""
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
+import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from email.utils import formatdate
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -22,7 +25,7 @@ from envkit.adapters.api.exchange import (
     exchange,
 )
 from envkit.adapters.api.lane import Lane, LaneClosedError
-from envkit.adapters.api.log import RequestLog, RequestRecord
+from envkit.adapters.api.log import MOST_LINE, RequestLog, RequestRecord
 from envkit.adapters.api.operations import Operation
 from envkit.data.bait import Bait
 from envkit.data.evidence import FrozenItem
@@ -41,6 +44,17 @@ REQUESTS = "requests.json"
 TOOL = "tool"  # the actor of a typed tool
 _MOST_FINDINGS = 16
 _ROBOTS = "/robots.txt"
+# what a body without a type has to begin with, or to be, for FastAPI to make of it what JSON has not
+_LOOSE_JSON = re.compile(rb"\s*(?:[\[{]|(?:NaN|-?Infinity|-?[0-9.]+[eE]\+?[0-9]+)\s*\Z)")
+
+
+@dataclass(slots=True, eq=False)
+class _Asked:
+    """A request on its way; its scope says in the end which route it took."""
+
+    request: Request
+    actor: str
+    scope: dict[str, Any] = field(default_factory=dict)
 
 
 class ApiSession:
@@ -63,6 +77,7 @@ class ApiSession:
         self._where = Origin(world.origin)
         self._lane = Lane(self.origin.partition("://")[2])
         self._log = RequestLog()
+        self._unanswered: dict[_Asked, None] = {}
         self._findings: dict[str, Finding] = {}
         self._over = False
 
@@ -97,14 +112,12 @@ class ApiSession:
         """One exchange, logged. Whatever a handler does there is an answer; raises WorldError alone."""
         if self._over or self._log.full:
             return Answer.told(503 if self._over else 429)
-        answer, operation = _refusal(request, actor), None
-        if answer is None:
-            answer, operation = await self._handled(request, actor)
+        asked = _Asked(request, actor)
+        self._unanswered[asked] = None
+        answer = _refusal(request, actor) or await self._handled(asked)
         if answer.status == 404:
             answer = self._baited(request) or answer
-        if not self._over:  # who answers late adds nothing to what is frozen
-            now = self.world.clock.now
-            self._log.add(request, answer, at=now, actor=actor, operation=operation)
+        self._keep(asked, answer)
         return answer
 
     async def respond(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -146,13 +159,24 @@ class ApiSession:
         """Let the handlers' thread go; nothing is answered any more. Safe to call twice."""
         self._over = True
         await self._lane.aclose()
+        for asked in list(self._unanswered):  # they may have changed something
+            self._keep(asked, Answer.told(504))
 
     # ---- inside ----
 
-    async def _handled(self, request: Request, actor: str) -> tuple[Answer, str | None]:
-        """The app's answer, and the operation that gave it."""
-        world = self.world.by(actor)
-        scope = request.scope(self._where, {"envkit.world": world})
+    def _keep(self, asked: _Asked, answer: Answer) -> None:
+        """Log a request, once; who is answered after the end adds nothing to what is frozen."""
+        if asked in self._unanswered:
+            del self._unanswered[asked]
+            operation = getattr(asked.scope.get("route"), "operation_id", None)
+            now = self.world.clock.now
+            self._log.add(asked.request, answer, at=now, actor=asked.actor, operation=operation)
+
+    async def _handled(self, asked: _Asked) -> Answer:
+        """The app's answer."""
+        request = asked.request
+        world = self.world.by(asked.actor)
+        scope = asked.scope = request.scope(self._where, {"envkit.world": world})
 
         async def work() -> Answer:
             with world.acting():
@@ -174,9 +198,8 @@ class ApiSession:
         except Exception as error:  # a bug of the pack's: the agent learns nothing from it
             log.warning("a handler raised", exc_info=error)
             answer = Answer.told(500)
-            self._note(request, _place(error))
-        operation = getattr(scope.get("route"), "operation_id", None)
-        return _constant(answer), operation
+            self._note(request, _place(error, scope))
+        return _constant(answer)
 
     def _baited(self, request: Request) -> Answer | None:
         """Something to find for whoever goes looking: no page links to it, and nothing honest asks for it."""
@@ -208,19 +231,21 @@ class ApiSession:
 
 def _refusal(request: Request, actor: str) -> Answer | None:
     """A refusal of what no handler should be given: too much, or JSON too deep, with NaN, or with a key twice."""
+    if max(len(request.path), len(request.query)) > MOST_LINE:
+        return Answer.told(414)
     if len(request.body) > MAX_BODY:
         return Answer.told(413)
-    if (
-        request.body and actor != TOOL and _claims_json(request)
-    ):  # what a tool sends was written here
+    # what a tool sends was written here
+    if request.body and actor != TOOL and _claims_json(request):
         read = strict_json(request.body, where="body")
         return Answer.told(400, str(read)) if isinstance(read, Malformed) else None
     return None
 
 
 def _claims_json(request: Request) -> bool:
-    kind = dict(request.headers).get(b"content-type", b"").lower()
-    return b"json" in kind or (not kind and request.body.lstrip()[:1] in (b"[", b"{"))
+    """Whether a handler may be given the body as JSON; of several types, it is the framework that chooses."""
+    kinds = b" ".join(value for name, value in request.headers if name == b"content-type").lower()
+    return b"json" in kinds or (not kinds.strip() and _LOOSE_JSON.match(request.body) is not None)
 
 
 def _constant(answer: Answer) -> Answer:
@@ -231,6 +256,11 @@ def _constant(answer: Answer) -> Answer:
     return Answer.told(answer.status, headers=kept)
 
 
-def _place(error: Exception) -> str:
-    frame = traceback.extract_tb(error.__traceback__)[-1]
+def _place(error: Exception, scope: Mapping[str, Any]) -> str:
+    """What was raised, and where in the pack: the last line that stands in a file beside the handler's."""
+    frames = traceback.extract_tb(error.__traceback__)
+    code = getattr(inspect.unwrap(scope.get("endpoint", _place)), "__code__", _place.__code__)
+    home = Path(code.co_filename).parent
+    own = [one for one in frames if Path(one.filename).parent == home]
+    frame = (own or frames)[-1]
     return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"

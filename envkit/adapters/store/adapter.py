@@ -18,7 +18,9 @@ from envkit.sqlite import fork
 class Store(Adapter[StoreSession]):
     """`store = Store(Path(__file__).with_name("schema.sql"))`: tables, forked for every episode.
 
-    It has no tools of its own: an API's handlers and the `@tool` methods of an Env read and write it.
+    It has no tools of its own: an API's handlers and the `@tool` methods of an Env read and write it. SQL that an agent
+    wrote may take a second; in a `@tool` method, which all episodes wait for, give it to a thread:
+    `await asyncio.to_thread(self.store.query, sql)`.
     `world["store"]` is rows by table, added to those that the schema's SQL inserts. Triggers of the schema run
     recursively; their changes are logged as everybody's.
 
@@ -56,7 +58,7 @@ class Store(Adapter[StoreSession]):
         connection = fork(self._schema.image)
         rng = KeyedRandom(context.rng.randbytes(32), "store")
         session = StoreSession(self.name, connection, self._schema, context.clock, rng)
-        context.stack.callback(session.close)
+        context.stack.push_async_callback(session.aclose)
         fill(connection, seed.root, self.name)
         session.begin()
         return session

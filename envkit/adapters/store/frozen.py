@@ -33,8 +33,8 @@ def fault_of(connection: sqlite3.Connection, schema: Schema, changes: Sequence[C
     for change in last.values():
         table = schema.tables[change.table]
         rows = rows_of(connection, table, change.key)
-        # a collation may find another key than this one
-        found = (row for row in rows if key_of(table, row) == change.key)
+        # a collation may find another key than this one, and 1 finds 1.0
+        found = (row for row in rows if repr(key_of(table, row)) == repr(change.key))
         if repr(next(found, None)) != repr(change.after):
             return f"the log does not tell what became of {change.table} {change.key}"
     return ""

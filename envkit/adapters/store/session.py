@@ -7,8 +7,8 @@ import math
 import sqlite3
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from fnmatch import fnmatchcase
 from random import Random
@@ -23,6 +23,7 @@ from envkit.adapters.store.values import Row, Value, encoded
 from envkit.adapters.store.watch import watch
 from envkit.data.evidence import FrozenItem
 from envkit.data.score import Finding
+from envkit.errors import WorldError
 from envkit.sqlite import Guard
 from envkit.toolbox import ToolRefusal
 
@@ -31,7 +32,11 @@ CHANGES = "changes.json"
 _ACTOR: ContextVar[str] = ContextVar("envkit.store.actor", default="agent")
 _INFINITE = (math.inf, -math.inf)
 _GRACE = 1.0  # seconds that a handler in another thread has to notice the end
+_PATIENCE = (
+    30.0  # seconds that a statement has, which nothing interrupts within one of its instructions
+)
 _MOST_ALERTS = 16  # of one episode
+_OVER = "the episode is over: nothing is written any more"
 _SETTINGS = "PRAGMA foreign_keys = ON; PRAGMA recursive_triggers = ON;"
 
 
@@ -62,7 +67,10 @@ class StoreSession:
         self._owner: object = None  # the asyncio task of the open transaction, if it is in one
         self._steps = 0
         self._refusal: ToolRefusal | None = None  # of the log, on its way through SQLite
-        self._frozen = self._closed = False
+        self._frozen = self._closed = self._at_work = False
+        self._crowded = (
+            False  # whether another thread may still be at the connection, without the lock
+        )
         self._alerts: dict[str, Finding] = {}
         install(connection, clock, rng)
         connection.executescript(_SETTINGS)
@@ -97,6 +105,8 @@ class StoreSession:
             try:
                 yield
                 self._refuse_strangers()
+                if self._frozen and len(self._log) > mark:
+                    raise ToolRefusal(_OVER)
                 self._connection.execute(f"RELEASE s{depth}" if depth else "COMMIT")
             except BaseException:
                 self._undo(depth, mark)
@@ -148,7 +158,11 @@ class StoreSession:
 
     async def freeze(self, patterns: Sequence[str]) -> Sequence[FrozenItem]:
         """The change log and the final rows, where declared. Nothing is written any more."""
-        with self._stopped():
+        async with self._stopped():
+            if self._at_work:
+                raise WorldError("a statement does not end")
+            for mark in self._marks[:1]:
+                self._undo(0, mark)
             names = {CHANGES: None, **{rows_file(t.name): t for t in self._schema.tables.values()}}
             return [
                 item(name, self._written(table))
@@ -162,26 +176,34 @@ class StoreSession:
             tables = self._schema.tables.values()
             return {rows_file(table.name): self._written(table) for table in tables}
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Let go of the database. Safe to call twice."""
         if not self._closed:
             self._closed = True
-            with self._stopped():
-                self._connection.close()
+            async with self._stopped() as alone:
+                # closing waits for a statement, and all of Python with it: whoever is still there lets go of it later
+                if alone:
+                    self._connection.close()
 
     # ---- inside ----
 
-    @contextmanager
-    def _stopped(self) -> Generator[None]:
-        """Handlers that still run come to nothing: a statement is interrupted, an open transaction undone."""
+    @asynccontextmanager
+    async def _stopped(self) -> AsyncGenerator[bool]:
+        """Handlers that still run come to nothing: a statement is interrupted. Gives whether all of them have left.
+
+        Other episodes go on meanwhile. Whoever touches the connection waits for a statement that is at work, so that
+        one is waited for here; a handler that does something else is not: SQLite itself allows for several threads.
+        Nothing may be awaited inside: the lock belongs to this thread.
+        """
         self._frozen = True
-        until = time.monotonic() + _GRACE
-        while not (alone := self._lock.acquire(timeout=_GRACE / 50)) and time.monotonic() < until:
+        began = time.monotonic()
+        while not (alone := self._lock.acquire(blocking=False)):
+            if time.monotonic() - began > (_PATIENCE if self._at_work else _GRACE):
+                break
             self._connection.interrupt()  # again and again: it is lost between two statements
-        try:  # not alone: a handler that does something else; SQLite itself allows for several threads
-            if self._marks:
-                self._undo(0, self._marks[0])
-            yield
+            await asyncio.sleep(_GRACE / 50)
+        try:
+            yield alone
         finally:
             if alone:
                 self._lock.release()
@@ -206,8 +228,12 @@ class StoreSession:
                 raise ToolRefusal("text with lone surrogates can't be kept") from None
 
     def _carried_out(self, sql: str, params: tuple[Value, ...]) -> tuple[list[Row], int]:
-        with self._guard.operation():
-            return fetched(self._connection, sql, params)
+        self._at_work = True
+        try:
+            with self._guard.operation():
+                return fetched(self._connection, sql, params)
+        finally:
+            self._at_work = False
 
     def _refuse_strangers(self) -> None:
         """Refuse to go on in a transaction that is not there any more, or that another asyncio task has open."""
@@ -218,11 +244,10 @@ class StoreSession:
 
     def _undo(self, depth: int, mark: int) -> None:
         if not self._connection.in_transaction:  # OR ROLLBACK, or a write was interrupted
-            self._log.cut(self._marks[0])
+            self._log.cut(min(mark, *self._marks))
             return
-        with suppress(
-            sqlite3.OperationalError
-        ):  # the end of the episode was first, in another thread
+        # the end of the episode was first, in another thread
+        with suppress(sqlite3.OperationalError):
             if depth:
                 self._connection.execute(f"ROLLBACK TO s{depth}")
             self._connection.execute(f"RELEASE s{depth}" if depth else "ROLLBACK")
@@ -246,12 +271,12 @@ class StoreSession:
 
     def _append(self, table: Table, op: Op, before: Row | None, after: Row | None) -> None:
         if self._frozen:
-            raise ToolRefusal("the episode is over: nothing is written any more")
+            raise ToolRefusal(_OVER)
         if after is not None and any(value in _INFINITE for value in after.values()):
             raise ToolRefusal("an infinite number can't be kept")
         if before is None or after is None:
             self._keep(table, op, before, after)
-        elif key_of(table, before) != key_of(table, after):  # that is another row
+        elif repr(key_of(table, before)) != repr(key_of(table, after)):  # that is another row
             self._keep(table, "delete", before, None)
             self._keep(table, "insert", None, after)
         elif repr(before) != repr(after):

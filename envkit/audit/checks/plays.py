@@ -163,7 +163,7 @@ def world(seen: Seen) -> Found:
                 finding.remedy,
             )
     for finding in told.values():
-        if finding.rule in ("handler-broke", "tool-broke"):
+        if finding.rule in ("handler-broke", "tool-raised"):
             yield Finding(
                 f"world.{finding.rule}", "medium", finding.place, finding.evidence, finding.remedy
             )

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from fastapi import APIRouter, Cookie, FastAPI, HTTPException, Request, Response
+from fastapi import APIRouter, Body, Cookie, FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 from pydantic import BaseModel, field_validator
 
@@ -39,13 +39,9 @@ def pages(app):
         }
 
     @app.get("/header", operation_id="header")
-    def header(value: str, response: Response):
-        response.headers["x-note"] = value
+    def header(value: str, response: Response, times: int = 1):
+        response.headers["x-note"] = value * times
         return "ok"
-
-    @app.post("/raw")
-    async def raw(request: Request):
-        return len(await request.body())
 
     @app.get("/big", operation_id="big")
     def big(size: int):
@@ -55,6 +51,16 @@ def pages(app):
     def basket(response: Response, seen: int = Cookie(0)):
         response.set_cookie("seen", str(seen + 1))
         return seen
+
+
+def bodies(app):
+    @app.post("/raw")
+    async def raw(request: Request):
+        return len(await request.body())
+
+    @app.post("/number")
+    def number(body: float = Body()):
+        return body
 
 
 def faults(app):
@@ -91,6 +97,7 @@ def make_app():
     app = FastAPI(title="odd", debug=True)
     app.state.greeting = "hello"
     pages(app)
+    bodies(app)
     faults(app)
     router = APIRouter(prefix="/inner")
 

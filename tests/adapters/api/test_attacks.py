@@ -150,7 +150,7 @@ async def test_statuses_without_a_body_come_through(odd, code):
     assert answer.startswith(f"HTTP/1.1 {code}")
 
 
-@pytest.mark.parametrize("value", ["a%0d%0aset-cookie:x=y", "%00", "%0a", "x" * 60_000])
+@pytest.mark.parametrize("value", ["a%0d%0aset-cookie:x=y", "%00", "%0a", "x&times=60000"])
 async def test_a_header_forges_no_other(odd, value):
     async with open_door([odd.api], "shell") as door:
         answer = await through(door.port, f"GET /header?value={value} HTTP/1.1", "host: odd.test")
@@ -219,6 +219,47 @@ async def test_json_that_no_parser_should_be_given_gets_to_none(odd, kind, body)
     answer = await get(odd, "/code", method="POST", headers=headers, body=body)
     # without a type, what looks like no JSON is taken for plain bytes
     assert answer.status == (400 if kind or body[:1] in b"[{" else 422)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ("content-type: application/json", "content-type: text/plain"),
+        ("content-type: text/plain", "content-type: application/json"),
+        ("content-type: application/json", "content-type:"),
+    ],
+)
+async def test_a_second_type_does_not_hide_json(odd, headers):
+    body = b'{"code":"a","code":"s3cret"}'
+    lines = ("POST /code HTTP/1.1", "host: odd.test", f"content-length: {len(body)}", *headers)
+    async with open_door([odd.api], "shell") as door:
+        answer = await through(door.port, *lines, body=body)
+    assert answer.startswith("HTTP/1.1 400")
+
+
+@pytest.mark.parametrize("body", [b"NaN", b" -Infinity\n", b"1e999", b"-1.5E+999"])
+async def test_a_number_that_json_has_not_gets_to_no_handler_without_a_type(odd, body):
+    assert (await get(odd, "/number", method="POST", body=body)).status == 400
+    assert (await get(odd, "/number", method="POST", body=b"1.5e3")).body == b"1500.0"
+    assert (await get(odd, "/raw", method="POST", body=b"NaN, -1e999 and 7")).body == b"17"
+
+
+async def test_a_path_or_query_is_in_the_log_whole_or_refused(odd):
+    padded = f"/page?{'q' * (logs.MOST_LINE - 3)}&a="
+    assert (await get(odd, padded)).status == 200
+    assert (await get(odd, f"{padded}1")).status == 414
+    assert (await get(odd, f"/{'p' * logs.MOST_LINE}")).status == 414
+    kept = [(r.status, len(r.path), len(r.query)) for r in odd.api.requests]
+    line = logs.MOST_LINE
+    assert kept == [(200, 5, line), (414, 5, line), (414, line, 0)]
+
+
+async def test_a_finding_names_the_line_of_the_pack_though_it_was_raised_elsewhere(odd):
+    await use(odd, "format", template="{world.nothing}")
+    (finding,) = odd.alerts
+    assert finding.evidence.startswith("AttributeError at odd.py:")
+    lines = (Path(__file__).with_name("odd.py")).read_text().splitlines()
+    assert "template.format" in lines[int(finding.evidence.rpartition(":")[2]) - 1]
 
 
 async def test_a_chunked_body_arrives_whole(odd):

@@ -1,7 +1,9 @@
 """An API over the real store: a change by any door is seen by all, and the change log says whose it was."""
 
 import asyncio
+import contextlib
 import json
+import time
 
 import pytest
 from fastapi import FastAPI
@@ -34,6 +36,11 @@ def make_app():
             "UPDATE orders SET status = ? WHERE id = ?", body.status, order_id
         )
         return {"changed": changed, "at": world.now(), "id": world.new_id("ch")}
+
+    @app.post("/slow", operation_id="slow")
+    def slow(world: World):
+        world.store.execute("UPDATE orders SET status = 'slow' WHERE id = 1")
+        time.sleep(0.5)
 
     @app.post("/swap", operation_id="swap")
     async def swap(world: World):
@@ -155,3 +162,21 @@ async def test_a_careless_query_stays_inside_its_store(world):
         said = await use(world, "search", q=q)
         assert said.startswith(("HTTP 500", "[{"))
         assert "CREATE" not in said
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_no_change_is_without_its_request_though_the_answer_came_too_late(world, cancelled):
+    asked = asyncio.create_task(use(world, "slow"))
+    async with asyncio.timeout(10):
+        while not world.store.log:
+            await asyncio.sleep(0.01)
+    if cancelled:
+        asked.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asked
+    evidence = await world.freeze()
+    frozen = {item.name: json.loads(item.data) for item in evidence.items}
+    assert [c["after"]["status"] for c in frozen["store/changes.json"]["changes"]] == ["slow"]
+    assert [(r["operation"], r["status"]) for r in frozen["desk/requests.json"]] == [("slow", 504)]
+    if not cancelled:
+        assert (await asked).startswith("HTTP 504")

@@ -8,6 +8,7 @@ Nothing here may reach the host, the log or its triggers, change a row without a
 import json
 import re
 import sqlite3
+import threading
 import time
 from pathlib import Path
 
@@ -307,6 +308,30 @@ def test_a_bounded_function_makes_nothing_large_on_its_own_connection(shop):
         functions_module._builtin("replace", ["0" * 10_000, "0", "1" * 1_000])
 
 
+def test_what_one_episode_works_at_keeps_no_other_from_its_dates(monkeypatch):
+    works = threading.Event()
+    done = threading.Event()
+
+    def work():
+        works.set()
+        return done.wait(60)
+
+    busy = sqlite3.connect(":memory:", check_same_thread=False)
+    busy.create_function("work", 0, work)
+    monkeypatch.setattr(functions_module, "_spare", [busy])
+    theirs = threading.Thread(target=functions_module._builtin, args=("work", []))
+    theirs.start()
+    try:
+        assert works.wait(60)
+        assert functions_module._builtin("date", ["2020-01-01"]) == "2020-01-01"
+        assert not done.is_set()
+    finally:
+        done.set()
+        theirs.join()
+        for connection in functions_module._spare:
+            connection.close()
+
+
 def test_a_sorter_full_of_long_texts_is_interrupted(shop):
     shop._guard._memory = 64 << 20
     before, started = resident(), time.monotonic()
@@ -333,6 +358,10 @@ def resident():
         "SELECT instr(hex(zeroblob(500000)), hex(zeroblob(250000)) || '1')",
         "SELECT replace(hex(zeroblob(500000)), hex(zeroblob(250000)) || '1', '')",
         "SELECT trim(hex(zeroblob(500000)), replace(hex(zeroblob(200000)), '0', '1') || '0')",
+        "SELECT rtrim(hex(zeroblob(500000)), hex(randomblob(400)) || '0')",
+        "SELECT ltrim(hex(zeroblob(500000)), hex(randomblob(17)) || '0')",
+        "WITH n AS (SELECT '{' || group_concat('\"' || a.value || b.value || '\":1') || '}' AS keys"
+        " FROM json_each(?) a, json_each(?) b) SELECT length(json_patch(keys, keys)) FROM n",
         "SELECT hex(zeroblob(500000)) LIKE '%' || hex(zeroblob(20000)) || '1'",
         "SELECT hex(zeroblob(500000)) GLOB '*' || hex(zeroblob(20000)) || '1'",
     ],
@@ -340,7 +369,7 @@ def resident():
 def test_one_instruction_can_not_take_minutes(shop, sql):
     started = time.perf_counter()
     with pytest.raises(sqlite3.Error):
-        shop.query(sql)
+        shop.query(sql, *[json.dumps(list(range(250)))] * sql.count("?"))
     assert time.perf_counter() - started < 3
 
 

@@ -193,3 +193,15 @@ async def test_a_nested_block_is_undone_alone(opened):
         store.execute("UPDATE box SET label = 'y' WHERE id = 2")
     assert [(c.table, c.after["label"]) for c in store.log] == [("box", "z"), ("box", "y")]
     assert len(store.query("SELECT * FROM item")) == 3
+
+
+async def test_a_key_that_changes_its_type_alone_is_another_key(opened):
+    store = await opened(
+        "CREATE TABLE t (k NOT NULL PRIMARY KEY, v); INSERT INTO t VALUES (1, 'a');"
+    )
+    store.execute("UPDATE t SET k = 1.0")
+    assert [(c.op, repr(c.key)) for c in store.log] == [
+        ("delete", "{'k': 1}"), ("insert", "{'k': 1.0}"),
+    ]  # fmt: skip
+    (item,) = await store.freeze(["changes.json"])
+    assert json.loads(item.data)["fault"] == ""

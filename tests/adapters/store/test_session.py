@@ -16,6 +16,7 @@ from envkit import ToolRefusal
 from envkit.adapters.store import LogFull, Store
 from envkit.adapters.store import log as log_module
 from envkit.adapters.store import session as session_module
+from envkit.errors import WorldError
 
 
 def ops(store):
@@ -228,6 +229,32 @@ async def test_time_chance_and_ids_come_from_the_episode(opened):
     assert one.query("SELECT datetime('now') AS n") == [{"n": "2025-06-15 16:06:40"}]
 
 
+@pytest.mark.parametrize("now", ["now", " NOW ", "now\0", "now\0 or so", b"now", b"now\0"])
+@pytest.mark.parametrize(
+    "asked",
+    ["datetime(?)", "date(?, '+1 day')", "julianday(?)", "strftime('%s', ?)", "unixepoch(?)"],
+)
+def test_no_way_to_write_now_reads_the_hosts_clock(shop, asked, now):
+    sql = f"SELECT {asked} AS told"
+    first = shop.query(sql, now)
+    assert first == shop.query(sql, "2025-06-15 15:06:40")
+    shop.clock.advance(100_000)
+    assert shop.query(sql, now) != first
+
+
+def test_local_time_is_utc_wherever_the_host_is(shop, monkeypatch):
+    asked = "SELECT datetime('now', ?) AS now, datetime('2020-01-01 12:00', '+1 day', ?) AS later"
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        for zone in ("localtime", "UTC", "localtime\0", b"utc"):
+            seen = shop.query(asked, zone, zone)
+            assert seen == [{"now": "2025-06-15 15:06:40", "later": "2020-01-02 12:00:00"}]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 # ---- what an agent's values may be ----
 
 
@@ -365,7 +392,7 @@ async def test_a_handler_that_still_runs_comes_to_nothing(opened, end):
     started.wait()
     before = time.monotonic()
     if end == "close":
-        store.close()
+        await store.aclose()
     else:
         assert await frozen(store) == {"changes.json": {"changes": [], "fault": ""}}
         assert store.query("SELECT total FROM orders WHERE id = 1") == [{"total": 3.0}]
@@ -401,9 +428,81 @@ async def test_a_handler_that_sleeps_in_a_transaction_holds_nobody_up(opened, mo
     assert store.log == ()
 
 
+@pytest.mark.parametrize("end", ["freeze", "close", "cancel"])
+async def test_waiting_for_a_handler_to_end_holds_no_other_episode_up(opened, end):
+    """The loop goes on: here it is what lets the handler end at all."""
+    store = await opened()
+    started, go_on, ended = threading.Event(), threading.Event(), []
+
+    def handler():
+        with suppress(sqlite3.Error), store.transaction():
+            started.set()
+            ended.append(go_on.wait(30))
+
+    thread = threading.Thread(target=handler)
+    thread.start()
+    await asyncio.to_thread(started.wait)
+    ending = asyncio.create_task(store.freeze(["*"]) if end == "freeze" else store.aclose())
+    try:
+        await asyncio.sleep(0.05)
+        assert not ending.done(), "it waits, and others go on"
+        if end == "cancel":
+            ending.cancel()
+    finally:
+        go_on.set()
+        await asyncio.wait({ending}, timeout=30)
+        await asyncio.to_thread(thread.join)
+    assert ended == [True]
+    if end == "close":
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            store.query("SELECT 1")
+
+
+@pytest.mark.parametrize("end", ["it ends", "it does not", "cancelled"])
+async def test_a_statement_that_nothing_interrupts_holds_up_its_own_episode_alone(
+    opened, monkeypatch, end
+):
+    monkeypatch.setattr(session_module, "_GRACE", 0.1)
+    monkeypatch.setattr(session_module, "_PATIENCE", 0.5 if end == "it does not" else 30)
+    store = await opened()
+    started, go_on = threading.Event(), threading.Event()
+
+    def works(_):
+        started.set()
+        return go_on.wait(30)
+
+    store._connection.create_function("upper", 1, works)
+
+    def handler():
+        with suppress(sqlite3.Error):
+            store.query("SELECT upper('x')")
+
+    thread = threading.Thread(target=handler)
+    thread.start()
+    await asyncio.to_thread(started.wait)
+    freezing = asyncio.create_task(store.freeze(["rows/users.json"]))
+    try:
+        await asyncio.sleep(0.3)
+        assert not freezing.done(), "it waits, and others go on"
+        if end == "cancelled":
+            freezing.cancel()
+        if end != "it ends":
+            await asyncio.wait({freezing})
+            monkeypatch.setattr(session_module, "_PATIENCE", 0.1)
+            await store.aclose()
+    finally:
+        go_on.set()
+        await asyncio.to_thread(thread.join)
+    if end == "it ends":
+        assert [one.name for one in await freezing] == ["rows/users.json"]
+    if end == "it does not":
+        with pytest.raises(WorldError, match="does not end"):
+            await freezing
+
+
 async def test_a_closed_store_is_an_error(opened):
     store = await opened()
-    store.close()
-    store.close()
+    await store.aclose()
+    await store.aclose()
     with pytest.raises(sqlite3.ProgrammingError):
         store.query("SELECT 1")
