@@ -38,6 +38,8 @@ _KEY = re.compile(
     r"(?:(?:Shift|Control|Alt)\+){0,3}(?:[ -~]|Enter|Tab|Escape|Backspace|Delete|Home|End|Insert|Space"
     r"|PageUp|PageDown|Arrow(?:Up|Down|Left|Right)|F(?:[1-9]|1[0-2]))"
 )
+# Chromium has one clipboard for all of its contexts: what would be pasted is what another episode copied.
+_PASTE = re.compile(r"(?=.*Control\+).*\+[vV]|(?=.*Shift\+).*\+Insert")
 
 Ref = Annotated[str, Field(max_length=20)]
 Text = Annotated[str, Field(max_length=100_000)]
@@ -128,6 +130,8 @@ class BrowserSession:
         """
         if not _KEY.fullmatch(key):
             raise ToolRefusal(f"There is no key {key!r}: one character, or Enter, ArrowDown, ...")
+        if _PASTE.fullmatch(key):
+            raise ToolRefusal("There is no clipboard here: put a text into a field with fill.")
         return await self._do(lambda tab: tab.page.keyboard.press(key), ACTION_SECONDS)
 
     @tool
