@@ -41,10 +41,12 @@ def processes(parent: int | None = None) -> dict[int, str]:
 
 
 def browsers(parent: int | None = None) -> list[int]:
-    """The main processes of browsers, oldest first."""
+    """The main processes of browsers, oldest first; not the shell script by which some systems start one."""
     return sorted(
-        pid for pid, line in processes(parent).items() if "--user-data-dir" in line and "--type=" not in line
-    )  # fmt: skip
+        pid
+        for pid, line in processes(parent).items()
+        if "--user-data-dir" in line and "--type=" not in line and "chrom" in line.split()[0]
+    )
 
 
 @pytest.fixture
