@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from envkit.adapters.browser import drive, session, tabs
+from envkit.adapters.browser import drive, outline, session, tabs
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
@@ -226,3 +226,33 @@ async def test_no_episode_pastes_what_another_one_copied(visit):
         assert "copied" not in "".join(b.told)
         assert "To" in b.text
         assert ": v" in b.text
+
+
+async def test_what_no_encoding_has_is_shown_as_a_character(visit):
+    page = "<script>document.title = 'a\\ud800'; alert('b\\udfff'); document.write('c\\ud800')</script>"
+    async with visit({"/": "start", "/page": page}) as v:
+        await v.call("goto", url="/page")
+        assert "Title: a\ufffd" in v.text
+        assert "dialog (alert, dismissed): b\ufffd" in v.text
+        assert "c\ufffd" in v.text
+        assert v.text.encode() in (await v.session.surfaces())["shown.txt"]
+
+
+async def test_work_on_a_page_does_not_hold_up_others(visit, monkeypatch):
+    turns, seen, parse = 0, [], outline.parse
+
+    def slow(*args):
+        seen.append(turns)
+        time.sleep(0.4)
+        seen.append(turns)
+        return parse(*args)
+
+    async with visit({"/": "<p>hello</p>"}) as v:
+        monkeypatch.setattr(outline, "parse", slow)
+        reading = asyncio.ensure_future(v.call("read"))
+        while not reading.done():
+            await asyncio.sleep(0.01)
+            turns += 1
+        assert "hello" in v.text
+    before, after = seen
+    assert after > before
