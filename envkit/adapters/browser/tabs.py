@@ -73,13 +73,24 @@ class Tabs:
         self._forget(tab)
         self._spawn(tab.page.close())
 
-    async def recover(self) -> None:
-        """After something did not end in time: end scripts, and drop tabs that still don't answer."""
-        for tab in list(self.open):
-            await tab.interrupt()
-            if not await tab.answers():
-                self.note("a tab does not answer any more and was closed")
-                self.drop(tab)
+    async def recover(self, delay: float) -> None:
+        """After something did not end in time: end scripts that don't, and drop tabs that still don't answer.
+
+        Args:
+            delay: seconds that the browser takes to answer at all, which no tab is to blame for
+        """
+        await asyncio.gather(*(self._recover(tab, PATIENCE + 2 * delay) for tab in self.open))
+
+    async def _recover(self, tab: Tab, patience: float) -> None:
+        await tab.interrupt("Page.stopLoading", patience)
+        if await tab.answers(patience):
+            return
+        await tab.interrupt("Runtime.terminateExecution", patience)
+        if await tab.answers(patience):
+            self.note("a script that did not end was ended")
+        else:
+            self.note("a tab does not answer any more and was closed")
+            self.drop(tab)
 
     def listing(self) -> str:
         """All tabs, the one in front marked."""
