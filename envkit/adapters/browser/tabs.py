@@ -18,7 +18,7 @@ MOST_TABS = 6
 _MOST_NOTES = 8  # shown with one observation
 _MOST_VISITED = 1000
 _MOST_STRAYED = 16
-_WAITED_FOR = frozenset({"document", "script", "stylesheet", "xhr", "fetch"})
+_WAITED_FOR = frozenset({"document", "script", "stylesheet", "image", "font", "xhr", "fetch"})
 QUIET_SECONDS = 2.0  # of real time for what is loading: a site on a busy machine has to make it, a long poll won't
 
 

@@ -245,6 +245,18 @@ async def test_a_slow_answer_is_waited_for(visit):
         assert "still loading" not in v.text
 
 
+async def test_a_slow_picture_is_waited_for(visit):
+    async def slow(asked):
+        await asyncio.sleep(0.6)
+        return 200, {"content-type": "image/svg+xml"}, b"<svg xmlns='http://www.w3.org/2000/svg'/>"
+
+    page = "<img src=/slow onload=\"o.textContent='late'\"><p id=o>early</p>"
+    async with visit({"/": "start", "/page": page, "/slow": slow}) as v:
+        await v.call("goto", url="/page")
+        assert "late" in v.text
+        assert "still loading" not in v.text
+
+
 async def test_what_never_ends_is_said_and_waited_for_once(visit):
     async def never(asked):
         await asyncio.sleep(30)
