@@ -61,6 +61,11 @@ _CHANCE = """(() => {
   // a stopped clock would fire an interval of no length for ever; browsers have a least one as well
   const every = self.setInterval;
   put(self, 'setInterval', function setInterval(f, ms, ...rest) { return every(f, Math.max(4, +ms || 0), ...rest); });
+  const two = n => String(n).padStart(2, '0');
+  const came = new Date();  // which browsers take from the host's clock where a site does not say
+  const told = `${two(came.getMonth() + 1)}/${two(came.getDate())}/${came.getFullYear()} ` +
+    [came.getHours(), came.getMinutes(), came.getSeconds()].map(two).join(':');
+  if (self.Document) Object.defineProperty(Document.prototype, 'lastModified', {get: () => told, configurable: true});
   if (!self.Crypto) return;
   put(Crypto.prototype, 'getRandomValues', fill);
   put(Crypto.prototype, 'randomUUID', function randomUUID() {
