@@ -19,6 +19,7 @@ _MOST_NOTES = 8  # shown with one observation
 _MOST_VISITED = 1000
 _MOST_STRAYED = 16
 _WAITED_FOR = frozenset({"document", "script", "stylesheet", "image", "font", "xhr", "fetch"})
+_RECOVERY_SECONDS = 2.0  # that a tab has to show that it is not hung, each time it is asked
 QUIET_SECONDS = 2.0  # of real time for what is loading: a site on a busy machine has to make it, a long poll won't
 
 
@@ -79,7 +80,7 @@ class Tabs:
         Args:
             delay: seconds that the browser takes to answer at all, which no tab is to blame for
         """
-        await asyncio.gather(*(self._recover(tab, PATIENCE + 2 * delay) for tab in self.open))
+        await asyncio.gather(*(self._recover(tab, _RECOVERY_SECONDS + 2 * delay) for tab in self.open))
 
     async def _recover(self, tab: Tab, patience: float) -> None:
         await tab.interrupt("Page.stopLoading", patience)
