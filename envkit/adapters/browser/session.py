@@ -272,10 +272,11 @@ class BrowserSession:
     async def _on(self, ref: str, work: Callable[[Locator], Awaitable[object]]) -> ToolResult:
         """Do something to an element. Raises ToolRefusal where it is not what was shown under that name."""
         self._drive.begin()
-        place = self._view.refs.place(ref)
-        if place is None or self._tabs.current is None:
+        tab = self._tabs.current
+        place = self._view.place(ref, tab)
+        if place is None or tab is None:
             raise ToolRefusal(self._view.refs.missing(ref))
-        element = self._tabs.current.page.get_by_ref(place)
+        element = tab.page.get_by_ref(place)
 
         async def found(_: Tab) -> None:
             if await element.count() == 0:

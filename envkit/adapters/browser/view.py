@@ -31,6 +31,11 @@ class View:
         self._tabs = drive.tabs
         self._budget = budget
         self._seen: tuple[str, list[Node]] = ("", [])  # what changes are told against
+        self._named: Tab | None = None  # the tab that references are of
+
+    def place(self, ref: str, tab: Tab | None) -> str | None:
+        """Where the browser has an element; None where it was not what was shown last, or in another tab."""
+        return self.refs.place(ref) if tab is not None and tab is self._named else None
 
     async def observe(self) -> str:
         """The tab in front: its outline, or what of it has changed since the last one."""
@@ -94,10 +99,11 @@ class View:
         _, snapshot = await self._drive.guarded(shot, OUTLINE_SECONDS)
         if snapshot is None or self._tabs.strays(tab):
             return [], "There is no outline of this page."
-        roots = await _aside(self._named, snapshot, tab.key)
+        roots = await _aside(self._parsed, snapshot, tab.key)
+        self._named = tab
         return roots, "" if roots else "The page is empty."
 
-    def _named(self, snapshot: str, document: str) -> list[Node]:
+    def _parsed(self, snapshot: str, document: str) -> list[Node]:
         roots = outline.parse(snapshot)
         self.refs.name(roots, document)
         return roots
