@@ -80,7 +80,9 @@ class Tabs:
         Args:
             delay: seconds that the browser takes to answer at all, which no tab is to blame for
         """
-        await asyncio.gather(*(self._recover(tab, _RECOVERY_SECONDS + 2 * delay) for tab in self.open))
+        await asyncio.gather(
+            *(self._recover(tab, _RECOVERY_SECONDS + 2 * delay) for tab in self.open)
+        )
 
     async def _recover(self, tab: Tab, patience: float) -> None:
         await tab.interrupt("Page.stopLoading", patience)

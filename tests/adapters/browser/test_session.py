@@ -112,7 +112,9 @@ async def test_a_reference_of_a_tab_that_closed_itself_means_nothing_in_another(
         return "now"
 
     closing = asyncio.Event()
-    opener = "<button onclick=\"o.textContent='sold'; window.open('/b')\">Sell all</button><p id=o>-</p>"
+    opener = (
+        "<button onclick=\"o.textContent='sold'; window.open('/b')\">Sell all</button><p id=o>-</p>"
+    )
     pages = {
         "/": opener,
         "/b": "<button>Go on</button><script>fetch('/gone').then(() => close())</script>",
