@@ -84,7 +84,7 @@ class PackConformance:
         """How many tasks to play. Near-misses are several episodes each, and pages take their time."""
         if policy != "near-misses":
             return self.tasks
-        return min(self.tasks, 3 if "browser" in self._entries()[name].adapters else 4)
+        return min(self.tasks, 2 if "browser" in self._entries()[name].adapters else 4)
 
     def _splits(self) -> list[tuple[str, str]]:
         return [(name, split) for name, entry in self._entries().items() for split in entry.splits]

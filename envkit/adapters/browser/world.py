@@ -1,4 +1,8 @@
-"""The fixed world of a page: place, language, size, clock and chance, the same for the same seed."""
+"""The fixed world of a page: place, language, size, clock and chance, the same for the same seed.
+
+Workers are not in it: a browser runs nothing of ours before their scripts, so they see the host's clock and draw their
+own numbers, as do keys that `crypto.subtle` makes. What a site shows of these differs between resets.
+"""
 
 from __future__ import annotations
 

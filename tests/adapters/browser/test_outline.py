@@ -144,10 +144,13 @@ def test_changes_are_found_by_going_over_a_page_a_few_times_however_deep_it_is(m
 
 
 def test_a_stale_reference_is_compared_with_a_few_short_names(monkeypatch):
-    compared = []
-    monkeypatch.setattr(
-        outline, "get_close_matches", lambda head, names, **_: compared.extend([head, *names]) or []
-    )
+    compared: list[str] = []
+
+    def none(head, names, **_):
+        compared.extend([head, *names])
+        return []
+
+    monkeypatch.setattr(outline, "get_close_matches", none)
     refs = outline.Refs()
     refs.name(outline.parse(f'- button "{"ba" * 50_000}" [ref=e1]'), "1.1")
     refs.name(outline.parse("\n".join([_long("link", 50), _long("button", 3000)])), "1.2")
