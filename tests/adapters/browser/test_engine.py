@@ -42,11 +42,16 @@ def processes(parent: int | None = None) -> dict[int, str]:
 
 def browsers(parent: int | None = None) -> list[int]:
     """The main processes of browsers, oldest first; not the shell script by which some systems start one."""
-    return sorted(
+    found = [
         pid
         for pid, line in processes(parent).items()
         if "--user-data-dir" in line and "--type=" not in line and "chrom" in line.split()[0]
-    )
+    ]
+    return sorted(found, key=_started)  # not by number: numbers begin again from the lowest
+
+
+def _started(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
 
 
 @pytest.fixture
