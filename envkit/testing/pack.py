@@ -86,7 +86,7 @@ class PackConformance:
         there = min(self.tasks, entry.splits[split] or self.tasks)
         if policy != "near-misses":
             return there
-        return min(there, 3 if "browser" in entry.adapters else 4)
+        return min(there, 2 if "browser" in entry.adapters else 4)
 
     def _splits(self) -> list[tuple[str, str]]:
         return [(name, split) for name, entry in self._entries().items() for split in entry.splits]

@@ -62,8 +62,11 @@ class Drive:
             async with asyncio.timeout(seconds):
                 return True, await work
         except TimeoutError:
-            self.tabs.note("the page did not answer in time; its script was ended")
-            await self.tabs.recover()
+            delay = await self._lease.engine.look()
+            if self._lease.engine.dead:
+                raise self._lease.loss() from None
+            self.tabs.note("the page did not answer in time")
+            await self.tabs.recover(delay)
         except Error as error:
             if "closed" in str(error).lower():  # the tab, or everything
                 await self._lease.engine.look()

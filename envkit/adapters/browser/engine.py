@@ -29,7 +29,7 @@ NAMES = (
 EPISODES = 200  # that one engine serves
 _LAUNCH_SECONDS = 60.0
 _CLOSE_SECONDS = 10.0
-_LOOK_SECONDS = 5.0
+_LOOK_SECONDS = 15.0  # a machine that is busy is no browser that is gone
 _DEAD = {"server": "http://127.0.0.1:1", "bypass": "<-loopback>"}  # what no context speaks for
 _FEATURES = (  # off: what would ask hosts for something by itself, and what Playwright switches off
     "AimEnabled", "AutofillServerCommunication", "AvoidUnnecessaryBeforeUnloadCheckSync",
@@ -100,14 +100,20 @@ class Engine:
         """Whether the process is gone."""
         return self.victims is not None or not self.browser.is_connected()
 
-    async def look(self) -> None:
-        """See whether it is still there: the news of its end may be late, and comes never where its driver died."""
+    async def look(self) -> float:
+        """See whether it is still there: the news of its end may be late, and comes never where its driver died.
+
+        The seconds that it took to answer: as long as whatever else it has to do, for other episodes as well.
+        """
+        clock = asyncio.get_running_loop().time
+        began = clock()
         try:
             async with asyncio.timeout(_LOOK_SECONDS):
                 session = await self.browser.new_browser_cdp_session()
                 await session.detach()
         except Exception:  # noqa: BLE001 - whatever it is, it is no answer
             self.died()
+        return clock() - began
 
     def died(self) -> None:
         """Note who was on it."""

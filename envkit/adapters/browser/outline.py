@@ -15,13 +15,21 @@ from difflib import get_close_matches
 
 _LINE = re.compile(r"^( *)- (.*)$")
 _HEAD = re.compile(
-    r'^(?P<role>[A-Za-z][\w-]*)(?: (?P<name>"(?:[^"\\]|\\.)*"))?(?P<marks>(?: \[[^\]]*\])*)(?P<rest>:.*)?$'
+    r'^(?P<role>[A-Za-z][\w-]*)(?: (?P<name>"[^"\\]*(?:\\.[^"\\]*)*"))?(?P<marks>(?: \[[^\]]*\])*)(?P<rest>:.*)?$'
 )
 _MARK = re.compile(r" \[([^\]]*)\]")
 _WIDTH = 400  # characters of one line; longer text goes on in the next
 _POINTED = frozenset({"button", "link", "checkbox", "radio", "option", "menuitem", "tab", "switch"})
 _DEPTH = 100  # levels; what lies deeper is shown on the last one
 _RUN = 4  # unchanged lines in a row from which on they are left out
+_MOST = 30_000  # lines of a snapshot
+_SURROGATES = re.compile(
+    "[\ud800-\udfff]"
+)  # alone, as scripts may leave them: no encoding has them
+_HEAD_WIDTH = 100  # characters by which a stale reference is known
+_CANDIDATES = 100  # that are compared with it
+_DOCUMENTS = 8  # whose references are kept: those of the open tabs and a few more
+_HEADS = 20_000  # references that are still known when they are stale
 
 
 @dataclass(slots=True)
@@ -56,7 +64,10 @@ def parse(snapshot: str) -> list[Node]:
     """The roots of an accessibility snapshot. Total: a line that is not understood becomes text."""
     roots: list[Node] = []
     stack: list[tuple[int, Node]] = []
-    for raw in snapshot.split("\n"):
+    rows = sound(snapshot).split("\n")
+    if len(rows) > _MOST:
+        rows[_MOST:] = [f"- text: {len(rows) - _MOST} more lines of this page are not shown"]
+    for raw in rows:
         found = _LINE.match(raw)
         if found is None:
             continue
@@ -66,6 +77,11 @@ def parse(snapshot: str) -> list[Node]:
         (stack[-1][1].children if stack else roots).append(node)
         stack.append((depth, node))
     return _pruned(roots)
+
+
+def sound(text: str) -> str:
+    """A text without lone surrogates."""
+    return _SURROGATES.sub("\ufffd", text)
 
 
 def _node(body: str) -> Node:
@@ -119,21 +135,30 @@ class Refs:
     """The references of one episode."""
 
     def __init__(self) -> None:
-        self._given: dict[tuple[str, str, str], str] = {}  # document, place, head: ref
-        self._heads: dict[str, str] = {}  # of every reference ever given
+        self._given: dict[str, dict[tuple[str, str], str]] = {}  # by document, place and head
+        self._heads: dict[str, str] = {}  # of every reference that was given lately
         self._places: dict[str, str] = {}  # of those that are shown now
+        self._count = 0
 
     def name(self, roots: Iterable[Node], document: str) -> None:
         """Give every element of a new snapshot its reference; those of other snapshots are stale now."""
         self._places = {}
+        given = self._given[document] = self._given.pop(document, {})
+        for old in list(self._given)[:-_DOCUMENTS]:
+            del self._given[old]
         for node in walk(roots):
             if not node.place:
                 continue
-            key = (document, node.place, node.head)
-            node.ref = self._given.get(key) or f"e{len(self._given) + 1}"
-            self._given[key] = node.ref
-            self._heads[node.ref] = node.head
+            key = (node.place, node.head)
+            if key not in given:
+                self._count += 1
+                given[key] = f"e{self._count}"
+            node.ref = given[key]
+            self._heads.pop(node.ref, None)  # the last ones are kept longest
+            self._heads[node.ref] = node.head[:_HEAD_WIDTH]
             self._places[node.ref] = node.place
+        for old in list(self._heads)[:-_HEADS]:
+            del self._heads[old]
 
     def place(self, ref: str) -> str | None:
         """Where the browser has it; None: it is not on the page that was shown last."""
@@ -144,20 +169,30 @@ class Refs:
         head = self._heads.get(ref)
         if head is None:
             return f"There is no element {ref[:20]!r} on this page."
-        heads = {self._heads[other]: other for other in self._places}
-        now = {
-            head: other for head, other in heads.items() if " " in head
-        }  # a bare role says nothing
-        close = get_close_matches(head, now, n=1, cutoff=0.5) if " " in head else ()
-        hint = f" Closest now: {now[close[0]]} ({close[0]})." if close else ""
-        return f"{ref} ({head[:200]}) is not on this page any more.{hint}"
+        close = self._closest(head)
+        hint = f" Closest now: {close} ({self._heads[close]})." if close else ""
+        return f"{ref} ({head}) is not on this page any more.{hint}"
+
+    def _closest(self, head: str) -> str | None:
+        """What is shown now and called the same or nearly so; a bare role says nothing."""
+        role, _, name = head.partition(" ")
+        if not name:
+            return None
+        now = {self._heads[ref]: ref for ref in self._places if ref in self._heads}
+        if head in now:
+            return now[head]
+        alike = [other for other in now if other.startswith(f"{role} ")][:_CANDIDATES]
+        close = get_close_matches(head, alike, n=1, cutoff=0.5)
+        return now[close[0]] if close else None
 
 
 def walk(nodes: Iterable[Node]) -> Iterator[Node]:
     """All nodes, parents first."""
-    for node in nodes:
+    left = list(nodes)[::-1]
+    while left:
+        node = left.pop()
         yield node
-        yield from walk(node.children)
+        left += reversed(node.children)
 
 
 def lines(nodes: Iterable[Node], depth: int = 0) -> list[str]:
@@ -179,31 +214,40 @@ def _wrapped(line: str, depth: int) -> list[str]:
 
 def changed(before: Iterable[Node], now: Iterable[Node]) -> list[str] | None:
     """Only what is new, with the elements around it; None where a whole outline is no longer than that."""
-    known = {node.ref: "\n".join(lines([node])) for node in walk(before) if node.ref}
-    whole = lines(now)
-    made = _delta(now, known, 0)
-    return made if len(made) < len(whole) // 2 else None
+    old, new = _digests(before), _digests(now)
+    known = {(node.ref, old[id(node)]) for node in walk(before) if node.ref}
+    same = {id(node) for node in walk(now) if (node.ref, new[id(node)]) in known}
+    made = _delta(now, same, 0)
+    return made if len(made) < len(lines(now)) // 2 else None
 
 
-def _delta(nodes: Iterable[Node], known: dict[str, str], depth: int) -> list[str]:
+def _digests(nodes: Iterable[Node]) -> dict[int, int]:
+    """What each tree shows, as a number: one pass, where comparing texts would take one for every level."""
+    found: dict[int, int] = {}
+    for node in reversed(list(walk(nodes))):  # children first
+        found[id(node)] = hash((node.line(), *(found[id(child)] for child in node.children)))
+    return found
+
+
+def _delta(nodes: Iterable[Node], same: set[int], depth: int) -> list[str]:
     made: list[str] = []
     run: list[Node] = []
 
     def flush() -> None:
-        same = lines(run, depth)
-        if len(same) < _RUN:
-            made.extend(same)
+        kept = lines(run, depth)
+        if len(kept) < _RUN:
+            made.extend(kept)
         else:
-            made.append(f"{'  ' * depth}- ({len(same)} lines unchanged{_span(run)})")
+            made.append(f"{'  ' * depth}- ({len(kept)} lines unchanged{_span(run)})")
         run.clear()
 
     for node in nodes:
-        if node.ref and known.get(node.ref) == "\n".join(lines([node])):
+        if id(node) in same:
             run.append(node)
             continue
         flush()
         made += _wrapped(node.line(), depth)
-        made += _delta(node.children, known, depth + 1)
+        made += _delta(node.children, same, depth + 1)
     flush()
     return made
 

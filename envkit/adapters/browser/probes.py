@@ -116,6 +116,12 @@ PROBES: tuple[Probe, ...] = (
     Probe("prefetch", body="<link rel=prefetch href='$foreign$/'>"),
     Probe("stun", script="const p = new RTCPeerConnection({iceServers: [{urls: 'stun:$host$'}]});"
           "p.createDataChannel('a'); p.createOffer().then(o => p.setLocalDescription(o))"),
+    Probe("turn", script="const t = new RTCPeerConnection({iceTransportPolicy: 'relay', iceServers: [{urls: ["
+          "'turn:$host$?transport=tcp', 'turn:$host$?transport=udp'], username: 'a', credential: 'b'}]});"
+          "t.createDataChannel('a'); t.createOffer().then(o => t.setLocalDescription(o))"),
+    Probe("web transport", script="new WebTransport('https://$host$/').ready.catch(() => 0)"),
+    Probe("styles", body="<style>@import url('$foreign$/'); @font-face { font-family: a; src: url('$foreign$/') }"
+          " body { font-family: a; background: url('$foreign$/') }</style>"),
     Probe("ping", body="<a id=a href='#' ping='$foreign$/'>x</a>", script="go = () => a.click()", clicks=True),
     Probe("download", body="<a id=a download=x.txt href='/download'>x</a>", script="go = () => a.click()",
           clicks=True),

@@ -38,6 +38,8 @@ _KEY = re.compile(
     r"(?:(?:Shift|Control|Alt)\+){0,3}(?:[ -~]|Enter|Tab|Escape|Backspace|Delete|Home|End|Insert|Space"
     r"|PageUp|PageDown|Arrow(?:Up|Down|Left|Right)|F(?:[1-9]|1[0-2]))"
 )
+# Chromium has one clipboard for all of its contexts: what would be pasted is what another episode copied.
+_PASTE = re.compile(r"(?=.*Control\+).*\+[vV]|(?=.*Shift\+).*\+Insert")
 
 Ref = Annotated[str, Field(max_length=20)]
 Text = Annotated[str, Field(max_length=100_000)]
@@ -128,6 +130,8 @@ class BrowserSession:
         """
         if not _KEY.fullmatch(key):
             raise ToolRefusal(f"There is no key {key!r}: one character, or Enter, ArrowDown, ...")
+        if _PASTE.fullmatch(key):
+            raise ToolRefusal("There is no clipboard here: put a text into a field with fill.")
         return await self._do(lambda tab: tab.page.keyboard.press(key), ACTION_SECONDS)
 
     @tool
@@ -268,10 +272,11 @@ class BrowserSession:
     async def _on(self, ref: str, work: Callable[[Locator], Awaitable[object]]) -> ToolResult:
         """Do something to an element. Raises ToolRefusal where it is not what was shown under that name."""
         self._drive.begin()
-        place = self._view.refs.place(ref)
-        if place is None or self._tabs.current is None:
+        tab = self._tabs.current
+        place = self._view.place(ref, tab)
+        if place is None or tab is None:
             raise ToolRefusal(self._view.refs.missing(ref))
-        element = self._tabs.current.page.get_by_ref(place)
+        element = tab.page.get_by_ref(place)
 
         async def found(_: Tab) -> None:
             if await element.count() == 0:

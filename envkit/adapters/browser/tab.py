@@ -84,18 +84,17 @@ class Tab:
             async with asyncio.timeout(_PARSE_SECONDS):
                 await self.page.wait_for_load_state("domcontentloaded")
 
-    async def interrupt(self) -> None:
-        """Give up what is loading, and end a script that does not end."""
-        for method in ("Page.stopLoading", "Runtime.terminateExecution"):
-            # a tab that does not even do this is dropped
-            with suppress(Exception):
-                async with asyncio.timeout(PATIENCE):
-                    await (await self.cdp()).send(method)
+    async def interrupt(self, method: str, patience: float) -> None:
+        """Give up what is loading, or end a script that does not end."""
+        # a tab that does not even do this is dropped
+        with suppress(Exception):
+            async with asyncio.timeout(patience):
+                await (await self.cdp()).send(method)
 
-    async def answers(self) -> bool:
+    async def answers(self, patience: float) -> bool:
         """Whether its renderer still does."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(patience):
                 return bool(await self.evaluate("1"))
         except Exception:  # noqa: BLE001 - whatever it is, it is no answer
             return False

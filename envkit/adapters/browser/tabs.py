@@ -18,7 +18,8 @@ MOST_TABS = 6
 _MOST_NOTES = 8  # shown with one observation
 _MOST_VISITED = 1000
 _MOST_STRAYED = 16
-_WAITED_FOR = frozenset({"document", "script", "stylesheet", "xhr", "fetch"})
+_WAITED_FOR = frozenset({"document", "script", "stylesheet", "image", "font", "xhr", "fetch"})
+_RECOVERY_SECONDS = 2.0  # that a tab has to show that it is not hung, each time it is asked
 QUIET_SECONDS = 2.0  # of real time for what is loading: a site on a busy machine has to make it, a long poll won't
 
 
@@ -73,13 +74,26 @@ class Tabs:
         self._forget(tab)
         self._spawn(tab.page.close())
 
-    async def recover(self) -> None:
-        """After something did not end in time: end scripts, and drop tabs that still don't answer."""
-        for tab in list(self.open):
-            await tab.interrupt()
-            if not await tab.answers():
-                self.note("a tab does not answer any more and was closed")
-                self.drop(tab)
+    async def recover(self, delay: float) -> None:
+        """After something did not end in time: end scripts that don't, and drop tabs that still don't answer.
+
+        Args:
+            delay: seconds that the browser takes to answer at all, which no tab is to blame for
+        """
+        await asyncio.gather(
+            *(self._recover(tab, _RECOVERY_SECONDS + 2 * delay) for tab in self.open)
+        )
+
+    async def _recover(self, tab: Tab, patience: float) -> None:
+        await tab.interrupt("Page.stopLoading", patience)
+        if await tab.answers(patience):
+            return
+        await tab.interrupt("Runtime.terminateExecution", patience)
+        if await tab.answers(patience):
+            self.note("a script that did not end was ended")
+        else:
+            self.note("a tab does not answer any more and was closed")
+            self.drop(tab)
 
     def listing(self) -> str:
         """All tabs, the one in front marked."""

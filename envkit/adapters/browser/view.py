@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
 from envkit.adapters.browser import outline
 from envkit.adapters.browser.drive import Drive
 from envkit.adapters.browser.outline import Node, Refs
@@ -11,6 +15,9 @@ from envkit.toolbox import ToolRefusal
 OUTLINE_SECONDS = 6.0
 _DRAWN = "!!document.body"
 _MOST_SHOWN = 1 << 22  # characters of what was shown that are kept for the guards
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class View:
@@ -24,6 +31,11 @@ class View:
         self._tabs = drive.tabs
         self._budget = budget
         self._seen: tuple[str, list[Node]] = ("", [])  # what changes are told against
+        self._named: Tab | None = None  # the tab that references are of
+
+    def place(self, ref: str, tab: Tab | None) -> str | None:
+        """Where the browser has an element; None where it was not what was shown last, or in another tab."""
+        return self.refs.place(ref) if tab is not None and tab is self._named else None
 
     async def observe(self) -> str:
         """The tab in front: its outline, or what of it has changed since the last one."""
@@ -33,13 +45,7 @@ class View:
         (document, before), self._seen = self._seen, (tab.key, roots)
         if problem:
             return self.show(f"{header}\n{problem}")
-        part = outline.changed(before, roots) if document == tab.key else None
-        if part is None:
-            body = outline.page(outline.lines(roots), 0, self._budget)
-        elif len(part) == 1:
-            body = "Nothing has changed."
-        else:
-            body = "Changes (read() shows all):\n" + outline.page(part, 0, self._budget)
+        body = await _aside(self._body, roots, before if document == tab.key else None)
         return self.show(f"{header}\n{body}")
 
     async def read(self, offset: int, ref: str | None) -> str:
@@ -52,13 +58,13 @@ class View:
             roots = [node for node in outline.walk(roots) if node.ref == ref]
             if not roots:
                 raise ToolRefusal(self.refs.missing(ref))
-        body = problem or outline.page(outline.lines(roots), offset, self._budget)
+        body = problem or outline.page(await _aside(outline.lines, roots), offset, self._budget)
         return self.show(f"{await self.header(tab)}\n{body}")
 
     async def find(self, text: str) -> str:
         """Where a text is on the page."""
         roots, problem = await self._outline(await self._drive.tab())
-        found = outline.matches(roots, text)
+        found = await _aside(outline.matches, roots, text)
         return self.show(problem or "\n".join(found) or f"{text!r} is not on this page.")
 
     async def header(self, tab: Tab) -> str:
@@ -72,6 +78,7 @@ class View:
 
     def show(self, text: str) -> str:
         """Keep what is shown, for the guards."""
+        text = outline.sound(text)
         self._room -= len(text)
         if self._room > 0:
             self.shown.append(text)
@@ -92,6 +99,24 @@ class View:
         _, snapshot = await self._drive.guarded(shot, OUTLINE_SECONDS)
         if snapshot is None or self._tabs.strays(tab):
             return [], "There is no outline of this page."
-        roots = outline.parse(snapshot)
-        self.refs.name(roots, tab.key)
+        roots = await _aside(self._parsed, snapshot, tab.key)
+        self._named = tab
         return roots, "" if roots else "The page is empty."
+
+    def _parsed(self, snapshot: str, document: str) -> list[Node]:
+        roots = outline.parse(snapshot)
+        self.refs.name(roots, document)
+        return roots
+
+    def _body(self, roots: list[Node], before: list[Node] | None) -> str:
+        part = None if before is None else outline.changed(before, roots)
+        if part is None:
+            return outline.page(outline.lines(roots), 0, self._budget)
+        if len(part) == 1:
+            return "Nothing has changed."
+        return "Changes (read() shows all):\n" + outline.page(part, 0, self._budget)
+
+
+async def _aside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Work on a page of any size without holding up the loop, which other episodes share."""
+    return await asyncio.to_thread(work, *args, **kwargs)

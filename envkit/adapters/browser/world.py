@@ -1,4 +1,8 @@
-"""The fixed world of a page: place, language, size, clock and chance, the same for the same seed."""
+"""The fixed world of a page: place, language, size, clock and chance, the same for the same seed.
+
+Workers are not in it: a browser runs nothing of ours before their scripts, so they see the host's clock and draw their
+own numbers, as do keys that `crypto.subtle` makes. What a site shows of these differs between resets.
+"""
 
 from __future__ import annotations
 
@@ -61,6 +65,11 @@ _CHANCE = """(() => {
   // a stopped clock would fire an interval of no length for ever; browsers have a least one as well
   const every = self.setInterval;
   put(self, 'setInterval', function setInterval(f, ms, ...rest) { return every(f, Math.max(4, +ms || 0), ...rest); });
+  const two = n => String(n).padStart(2, '0');
+  const came = new Date();  // which browsers take from the host's clock where a site does not say
+  const told = `${two(came.getMonth() + 1)}/${two(came.getDate())}/${came.getFullYear()} ` +
+    [came.getHours(), came.getMinutes(), came.getSeconds()].map(two).join(':');
+  if (self.Document) Object.defineProperty(Document.prototype, 'lastModified', {get: () => told, configurable: true});
   if (!self.Crypto) return;
   put(Crypto.prototype, 'getRandomValues', fill);
   put(Crypto.prototype, 'randomUUID', function randomUUID() {

@@ -8,8 +8,10 @@ from envkit_shop.checkout import Checkout
 from envkit_shop.pages import buy, ref
 from envkit_shop.refund import Refunds
 from envkit_shop.shift import BOOK_IN, Shift
+from envkit_shop.stock import SHIPPING, euros
 
 from envkit import PublicTask, call
+from envkit.adapters.api.exchange import Request
 from envkit.data.keyed import KeyedRandom
 from envkit.host import Host, HostSettings
 
@@ -18,6 +20,12 @@ pytestmark = [pytest.mark.browser, pytest.mark.docker]
 
 @contextlib.asynccontextmanager
 async def opened(env, backend="docker"):
+    async with Host(HostSettings(backend=backend, concurrency=1)) as host, playing(host, env) as it:
+        yield it
+
+
+@contextlib.asynccontextmanager
+async def playing(host, env):
     task = env.task("train", 0, KeyedRandom(b"doors", "task"))
     seeds = {
         n: env._adapters[n].Seed.model_validate(w).model_dump(mode="json")
@@ -26,13 +34,12 @@ async def opened(env, backend="docker"):
     public = PublicTask(
         id="t", prompt=task.prompt, world=seeds, limits=task.limits, seed=11, digest="d"
     )
-    async with Host(HostSettings(backend=backend, concurrency=1)) as host:
-        world = env()
-        try:
-            await world.reset(public, host, pack="shop", group="g")
-            yield world, task
-        finally:
-            await world.close()
+    world = env()
+    try:
+        await world.reset(public, host, pack="shop", group="g")
+        yield world, task
+    finally:
+        await world.close()
 
 
 async def do(world, tool, **arguments):
@@ -96,6 +103,47 @@ async def test_each_door_has_its_own_rights():
         assert world.store.log == ()
 
 
+async def test_what_goes_wrong_is_a_page_of_the_shop_in_a_browser_and_json_elsewhere():
+    async with opened(Checkout) as (world, task):
+        for path, why in [
+            ("/p/9999", "Nothing in products has the id 9999."),
+            ("/p/abc", "product_id: Input should be a valid integer"),
+            ("/c/Garden", "No such department."),
+            ("/nowhere", "Not Found."),
+            ("/cart/add", "Method Not Allowed."),
+        ]:
+            page = await do(world, "browser_goto", url=path)
+            assert why in page
+            assert 'navigation "Departments"' in page
+            assert "detail" not in page
+        await run(
+            world, buy(task.gold.items, task.gold.buyer.model_copy(update={"postcode": "9" * 30}))
+        )
+        assert "postcode: String should have at most 20 characters." in await do(
+            world, "browser_read"
+        )
+        asked = Request("POST", "/cart/add", "", (), b"")
+        assert json.loads((await world.shop.ask(asked)).body)["detail"][0]["loc"] == [
+            "body",
+            "product_id",
+        ]
+        missing = await world.shop.ask(Request("GET", "/nowhere", "", (), b""))
+        assert (missing.status, missing.body) == (404, b'{"detail":"Not Found"}')
+
+
+async def test_an_order_says_what_its_total_is_made_of():
+    async with opened(Checkout) as (world, task):
+        await run(world, buy(task.gold.items, task.gold.buyer))
+        page = await do(world, "browser_read")
+        assert "Thank you: your order" in page
+        assert "Shipping" in page
+        assert euros(SHIPPING[task.gold.buyer.shipping]) in page
+        assert ("Coupon QUAY" in page) == bool(task.gold.buyer.coupon)
+        (old, *_) = world.store.query("SELECT number FROM orders WHERE status <> 'placed'")
+        page = await do(world, "browser_goto", url=f"/order/{old['number']}")
+        assert f'heading "Order {old["number"]}"' in page
+
+
 async def test_the_front_page_shows_every_department():
     async with opened(Checkout) as (world, _):
         page = await do(world, "browser_read")
@@ -138,19 +186,27 @@ async def run(world, script):
 
 @pytest.mark.parametrize("env", [Refunds, Checkout])
 async def test_the_same_seed_shows_the_same(env):
+    seen = [
+        first_look(env, count) for count in (1, 9)
+    ]  # in a browser of its own, and in one after others
+    assert len(set().union(*[await looks for looks in seen])) == 1
+
+
+async def first_look(env, count):
     seen = set()
-    for _ in range(10):
-        async with opened(env) as (world, task):
-            if env is Refunds:
-                ticket = task.gold.ticket_id
-                seen.add(
-                    await do(world, "shop_get_ticket", ticket_id=ticket)
-                    + await do(world, "shop_list_tickets")
-                )
-            else:
-                first = await do(world, "browser_read")
-                seen.add(first + await do(world, "browser_goto", url="/c/Kitchen"))
-    assert len(seen) == 1
+    async with Host(HostSettings(concurrency=1)) as host:
+        for _ in range(count):
+            async with playing(host, env) as (world, task):
+                if env is Refunds:
+                    ticket = task.gold.ticket_id
+                    seen.add(
+                        await do(world, "shop_get_ticket", ticket_id=ticket)
+                        + await do(world, "shop_list_tickets")
+                    )
+                else:
+                    first = await do(world, "browser_read")
+                    seen.add(first + await do(world, "browser_goto", url="/c/Kitchen"))
+    return seen
 
 
 async def test_a_screenshot_is_a_picture_of_the_shop():

@@ -41,10 +41,17 @@ def processes(parent: int | None = None) -> dict[int, str]:
 
 
 def browsers(parent: int | None = None) -> list[int]:
-    """The main processes of browsers, oldest first."""
-    return sorted(
-        pid for pid, line in processes(parent).items() if "--user-data-dir" in line and "--type=" not in line
-    )  # fmt: skip
+    """The main processes of browsers, oldest first; not the shell script by which some systems start one."""
+    found = [
+        pid
+        for pid, line in processes(parent).items()
+        if "--user-data-dir" in line and "--type=" not in line and "chrom" in line.split()[0]
+    ]
+    return sorted(found, key=_started)  # not by number: numbers begin again from the lowest
+
+
+def _started(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
 
 
 @pytest.fixture
@@ -136,6 +143,7 @@ async def test_a_browser_that_does_not_answer_is_replaced(visit_on, monkeypatch)
     monkeypatch.setattr("envkit.adapters.browser.drive.ACTION_SECONDS", 1.0)
     monkeypatch.setattr("envkit.adapters.browser.adapter._CLOSE_SECONDS", 1.0)
     monkeypatch.setattr(engine, "_CLOSE_SECONDS", 1.0)
+    monkeypatch.setattr(engine, "_LOOK_SECONDS", 1.0)
     async with Host() as host:
         async with visit_on(host, HELLO) as v:
             await v.call("read")
@@ -147,6 +155,23 @@ async def test_a_browser_that_does_not_answer_is_replaced(visit_on, monkeypatch)
             assert "Hello" in v.text
     await asyncio.sleep(0.5)
     assert not browsers()
+
+
+@pytest.mark.slow
+async def test_a_browser_that_is_busy_with_others_costs_nobody_a_tab(visit_on, monkeypatch):
+    monkeypatch.setattr("envkit.adapters.browser.session.ACTION_SECONDS", 0.5)
+    async with Host() as host, visit_on(host, {"/": "<input aria-label=Name>"}) as v:
+        await v.call("read")
+        await v.call("fill", ref=v.ref("Name"), text="half of it")
+        (main,) = browsers()
+        os.kill(main, signal.SIGSTOP)
+        asyncio.get_running_loop().call_later(5, os.kill, main, signal.SIGCONT)
+        assert (await v.call("press", key="End")).error
+        assert "Note: the page did not answer in time" in v.text
+        assert "ended" not in v.text
+        assert "closed" not in v.text
+        await v.call("read")
+        assert "half of it" in v.text
 
 
 async def test_a_browser_is_replaced_after_its_share_of_episodes(visit_on, monkeypatch):

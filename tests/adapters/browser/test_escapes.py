@@ -98,6 +98,8 @@ WITHOUT = [
     ("door", "form", "foreign hits"),
     ("door", "frame", "foreign hits"),
     ("door", "stun", "foreign hits"),
+    ("door", "turn", "foreign hits"),
+    ("door", "styles", "foreign hits"),
     ("locks", "download", "a file on the host"),
     ("locks", "service worker", "state"),
     ("guard", "blob", "foreign bytes"),

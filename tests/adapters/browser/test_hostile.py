@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from envkit.adapters.browser import drive, session, tabs
+from envkit.adapters.browser import drive, outline, session, tabs
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
@@ -192,3 +192,67 @@ async def test_errors_of_a_site_are_pages(visit):
         assert (await v.call("goto", url="/loop")).error
         assert "could not be opened" in v.text
         await _goes_on(v)
+
+
+async def test_no_episode_pastes_what_another_one_copied(visit):
+    page = """<input aria-label=From value=copied><input aria-label=To>
+      <button onclick="navigator.clipboard.readText().then(t => o.textContent = t, () => 0)">Read</button>
+      <button onclick="document.querySelector('[aria-label=To]').focus(); document.execCommand('paste')">
+      Command</button><p id=o></p>"""
+    secure = {"origins": ("http://shop.localhost",)}  # where pages have a clipboard as well
+    async with (
+        visit({"/": page}, group="a", **secure) as a,
+        visit({"/": ""}, group="b", **secure) as b,
+    ):
+        await a.call("read")
+        await a.call("click", ref=a.ref("From"))
+        await a.call("press", key="Control+a")
+        await a.call("press", key="Control+c")
+        b.site.pages["/"] = page.replace("copied", "")
+        await b.call("goto", url="/")
+        field, read, command = map(b.ref, ("To", "Read", "Command"))
+        await b.call("click", ref=field)
+        for modifiers in ("Control", "Shift+Control", "Control+Alt+Shift"):
+            assert (await b.call("press", key=f"{modifiers}+v")).error
+            assert (await b.call("press", key=f"{modifiers}+V")).error
+        for modifiers in ("Shift", "Control+Shift"):
+            assert (await b.call("press", key=f"{modifiers}+Insert")).error
+        assert "no clipboard" in b.text
+        await b.call("press", key="v")
+        await b.call("press", key="Insert")
+        for button in (read, command):
+            await b.call("click", ref=button)
+        await b.call("read")
+        assert "copied" not in "".join(b.told)
+        assert "To" in b.text
+        assert ": v" in b.text
+
+
+async def test_what_no_encoding_has_is_shown_as_a_character(visit):
+    page = "<script>document.title = 'a\\ud800'; alert('b\\udfff'); document.write('c\\ud800')</script>"
+    async with visit({"/": "start", "/page": page}) as v:
+        await v.call("goto", url="/page")
+        assert "Title: a\ufffd" in v.text
+        assert "dialog (alert, dismissed): b\ufffd" in v.text
+        assert "c\ufffd" in v.text
+        assert v.text.encode() in (await v.session.surfaces())["shown.txt"]
+
+
+async def test_work_on_a_page_does_not_hold_up_others(visit, monkeypatch):
+    turns, seen, parse = 0, [], outline.parse
+
+    def slow(*args):
+        seen.append(turns)
+        time.sleep(0.4)
+        seen.append(turns)
+        return parse(*args)
+
+    async with visit({"/": "<p>hello</p>"}) as v:
+        monkeypatch.setattr(outline, "parse", slow)
+        reading = asyncio.ensure_future(v.call("read"))
+        while not reading.done():
+            await asyncio.sleep(0.01)
+            turns += 1
+        assert "hello" in v.text
+    before, after = seen
+    assert after > before

@@ -114,3 +114,69 @@ def test_deep_trees_are_flattened_and_endless_lines_wrapped():
     long = outline.lines(outline.parse(f"- text: {'x' * 5000}"))
     assert max(map(len, long)) < 450
     assert "".join(line.strip().removeprefix("… ") for line in long) == f"- text: {'x' * 5000}"
+
+
+def _long(role, count):
+    return "\n".join(f'- {role} "{n}{"abcdefghij" * 12}" [ref=e{n}]' for n in range(count))
+
+
+def _nested(depth, count):
+    above = [f"{'  ' * level}- list [ref=f{level}]:" for level in range(depth)]
+    return "\n".join(
+        [*above, *(f"{'  ' * depth}- listitem [ref=e{n}]: row {n}" for n in range(count))]
+    )
+
+
+def test_changes_are_found_by_going_over_a_page_a_few_times_however_deep_it_is(monkeypatch):
+    written, line = [], outline.Node.line
+
+    def counted(node):
+        written.append(node)
+        return line(node)
+
+    monkeypatch.setattr(outline.Node, "line", counted)
+    snapshot, refs = _nested(90, 300), outline.Refs()
+    first, second = outline.parse(snapshot), outline.parse(f'{snapshot}\n- button "New" [ref=e0]')
+    for roots in (first, second):
+        refs.name(roots, "1.1")
+    assert len(outline.changed(first, second)) == 2
+    assert len(written) < 5 * 400
+
+
+def test_a_stale_reference_is_compared_with_a_few_short_names(monkeypatch):
+    compared: list[str] = []
+
+    def none(head, names, **_):
+        compared.extend([head, *names])
+        return []
+
+    monkeypatch.setattr(outline, "get_close_matches", none)
+    refs = outline.Refs()
+    refs.name(outline.parse(f'- button "{"ba" * 50_000}" [ref=e1]'), "1.1")
+    refs.name(outline.parse("\n".join([_long("link", 50), _long("button", 3000)])), "1.2")
+    assert "not on this page any more" in refs.missing("e1")
+    assert 1 < len(compared) <= 101
+    assert max(map(len, compared)) <= 100
+
+
+def test_what_is_kept_is_bounded_and_what_is_left_out_is_said(monkeypatch):
+    monkeypatch.setattr(outline, "_MOST", 10)
+    monkeypatch.setattr(outline, "_HEADS", 20)
+    roots = outline.parse(_long("button", 15))
+    assert [node.text for node in roots if node.role == "text"] == [
+        "5 more lines of this page are not shown"
+    ]
+    refs = outline.Refs()
+    for document in range(20):
+        refs.name(outline.parse(_long("button", 10)), f"1.{document}")
+    assert len(refs._heads) == 20
+    assert len(refs._given) == outline._DOCUMENTS
+    assert refs.place("e200") == "e9"
+    assert "is not on this page any more. Closest now: e191" in refs.missing("e181")
+    assert "no element" in refs.missing("e1")
+
+
+def test_lone_surrogates_become_characters():
+    (node,) = outline.parse('- paragraph "a\ud800b" [ref=e1]: \udfff')
+    outline.sound(node.line()).encode()
+    assert node.line() == '- paragraph "a\ufffdb": \ufffd'

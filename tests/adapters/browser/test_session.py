@@ -7,6 +7,8 @@ import json
 
 import pytest
 
+from envkit.adapters.browser import tabs
+
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 SHOP = {
@@ -100,6 +102,35 @@ async def test_a_stale_reference_is_refused_and_the_closest_named(visit):
         assert f"Closest now: {now}" in v.text
         assert (await v.call("click", ref="e999")).error
         assert (await v.call("click", ref="e1 >> *")).error
+
+
+async def test_a_reference_of_a_tab_that_closed_itself_means_nothing_in_another(visit, monkeypatch):
+    monkeypatch.setattr(tabs, "QUIET_SECONDS", 0.2)
+
+    async def gone(asked):
+        await closing.wait()
+        return "now"
+
+    closing = asyncio.Event()
+    opener = (
+        "<button onclick=\"o.textContent='sold'; window.open('/b')\">Sell all</button><p id=o>-</p>"
+    )
+    pages = {
+        "/": opener,
+        "/b": "<button>Go on</button><script>fetch('/gone').then(() => close())</script>",
+        "/gone": gone,
+    }
+    async with visit(pages) as v:
+        await v.call("read")
+        await v.call("click", ref=v.ref("Sell"))
+        await v.call("tab", op="select", index=1)
+        harmless = v.ref("Go on")
+        closing.set()
+        while len(v.session._tabs.open) > 1:
+            await asyncio.sleep(0.01)
+        v.site.log.clear()
+        assert (await v.call("click", ref=harmless)).error
+        assert "not on this page any more" in v.text
 
 
 async def test_an_element_that_went_is_stale_at_once(visit):
@@ -241,6 +272,18 @@ async def test_a_slow_answer_is_waited_for(visit):
     async with visit({"/": page, "/slow": slow}) as v:
         await v.call("read")
         await v.call("click", ref=v.ref("Go"))
+        assert "late" in v.text
+        assert "still loading" not in v.text
+
+
+async def test_a_slow_picture_is_waited_for(visit):
+    async def slow(asked):
+        await asyncio.sleep(0.6)
+        return 200, {"content-type": "image/svg+xml"}, b"<svg xmlns='http://www.w3.org/2000/svg'/>"
+
+    page = "<img src=/slow onload=\"o.textContent='late'\"><p id=o>early</p>"
+    async with visit({"/": "start", "/page": page, "/slow": slow}) as v:
+        await v.call("goto", url="/page")
         assert "late" in v.text
         assert "still loading" not in v.text
 

@@ -19,7 +19,8 @@ CHANCE = """<!doctype html><title>Chance</title><p id=a></p><p id=b></p><p id=c>
 <script>
 a.textContent = [Date.now(), new Date().toString(), Math.random(), crypto.randomUUID(), performance.now(),
   crypto.getRandomValues(new Uint32Array(2)), Intl.DateTimeFormat().resolvedOptions().timeZone, navigator.language,
-  innerWidth, innerHeight, devicePixelRatio, matchMedia('(prefers-reduced-motion)').matches].join(' ');
+  innerWidth, innerHeight, devicePixelRatio, matchMedia('(prefers-reduced-motion)').matches,
+  document.lastModified].join(' ');
 setTimeout(() => b.textContent = ['timer', Date.now(), performance.now(), Math.random()].join(' '), 400);
 requestAnimationFrame(t => document.title += ' ' + t);
 </script>"""
@@ -48,7 +49,7 @@ async def test_ten_resets_show_the_same(visit, visit_on):
     text = "\n".join(stories[0])
     assert "127.0.0.1" not in text
     assert "1750000000000" in text
-    assert "UTC en-US 1280 720 1 true" in text
+    assert "UTC en-US 1280 720 1 true 06/15/2025 15:06:40" in text
 
 
 async def test_another_seed_draws_otherwise_and_so_does_another_page(visit):

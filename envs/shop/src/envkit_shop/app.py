@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
+from envkit_shop.errors import tell_errors
 from envkit_shop.site import pages
 from envkit_shop.staff import staff
 from envkit_shop.warehouse import warehouse
@@ -14,4 +15,5 @@ def make_app() -> FastAPI:
     app = FastAPI(title="Harbour & Hearth")
     for router in (staff, warehouse, pages):
         app.include_router(router)
+    tell_errors(app)
     return app

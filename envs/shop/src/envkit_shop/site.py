@@ -16,8 +16,8 @@ from envkit_shop.stock import KINDS, SHIPPING, euros
 
 MOST = 20  # of one product, put into the cart at once
 
-_PAGES = Jinja2Templates(Path(__file__).with_name("templates"))
-_PAGES.env.filters["euros"] = euros
+TEMPLATES = Jinja2Templates(Path(__file__).with_name("templates"))
+TEMPLATES.env.filters["euros"] = euros
 
 
 class Purchase(BaseModel):
@@ -66,7 +66,7 @@ def search(request: Request, world: World, q: str = "") -> Any:
         request,
         world,
         "list.html",
-        title=f"Results for “{q[:100]}”",
+        title=f"Results for “{q[:100]}”" if q else "Search",
         products=found if q else [],
     )
 
@@ -102,7 +102,9 @@ def order(request: Request, number: str, world: World) -> Any:
         "SELECT p.name, i.quantity, i.price FROM order_items i JOIN products p ON p.id = i.product_id"
         " WHERE i.order_id = ? ORDER BY i.id", found[0]["id"],
     )  # fmt: skip
-    return _page(request, world, "order.html", order=found[0], items=items)
+    goods, sent = sum(i["price"] * i["quantity"] for i in items), SHIPPING[found[0]["shipping"]]
+    sums = {"sent": sent, "off": goods + sent - found[0]["total"]}
+    return _page(request, world, "order.html", order=found[0], items=items, **sums)
 
 
 @pages.post("/cart/add", include_in_schema=False)
@@ -201,4 +203,4 @@ def _page(request: Request, world: Any, name: str, **context: Any) -> Any:
         "cart": _cart(world),
         "coupons": rows(world, "SELECT * FROM coupons"),
     }
-    return _PAGES.TemplateResponse(request, name, {**shown, "filled": {}, **context})
+    return TEMPLATES.TemplateResponse(request, name, {**shown, "filled": {}, **context})
