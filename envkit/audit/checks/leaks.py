@@ -15,9 +15,12 @@ from envkit.audit.seen import Drawn, Seen
 from envkit.data.score import Finding
 from envkit.data.task import Blob
 from envkit.errors import EnvkitError
+from envkit.guards.scan.decode import MAX_TOTAL, Room
 from envkit.guards.scan.needles import Needle, look, look_at_tools, needles
 from envkit.guards.scan.repository import scan
 
+MOST = 256 << 20  # bytes of all readings of all contents
+_MOST_TOLD = 10  # places that were not wholly read
 _SAYS_SO = r"(?i:answer|expected|solution|correct|truth|oracle|gold)\w{0,2}[\"']?\s*(?:[:=]|=>|is)\s*[\"'`(]{0,2}"
 _FIELD = re.compile(
     rb"""(?i)(?:name|id)=["']?([\w-]+)["']?[^<>]*?(?:value|content)=["']([^"'<>]*)["']"""
@@ -26,13 +29,23 @@ _FIELD = re.compile(
 
 def surfaces(seen: Seen) -> Found:
     """Gold in the open: in the seed, on surfaces before and after ignorant play, in what attacks were shown."""
-    scanned, told = 0, _Told()
+    scanned, unfolded, told = 0, 0, _Told()
+    short: dict[str, None] = {}
     for drawn in seen.drawn:
         wanted = _wanted(seen, drawn)
         for place, data in _contents(seen, drawn):
-            scanned += len(data)
-            yield from told.new(look(f"{drawn.place}: {place}", data, wanted))
-    return {"bytes": scanned}
+            if unfolded >= MOST:
+                short.setdefault(
+                    f"all contents after {MOST >> 20} MiB, from {drawn.place}: {place} on"
+                )
+                break
+            scanned, room = scanned + len(data), Room()
+            yield from told.new(look(f"{drawn.place}: {place}", data, wanted, room))
+            unfolded += MAX_TOTAL - room.left
+            short |= {f"{place}: {why}": None for why in room.cut}
+    for why in list(short)[:_MOST_TOLD]:
+        seen.missing.append(f"scan: left out {why}")
+    return {"bytes": scanned, "bytes_unfolded": unfolded, "left_out": len(short)}
 
 
 def prompts(seen: Seen) -> Found:
