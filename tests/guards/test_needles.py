@@ -40,6 +40,18 @@ def in_sqlite(data):
     return image
 
 
+def table(name, column):
+    """Two rows, one of them with the value alone in its cell."""
+    connection = sqlite3.connect(":memory:")
+    connection.execute(f"CREATE TABLE {name} (id INTEGER, {column} TEXT)")
+    for row in ((1, "db-eu-west-17"), (2, "db-eu-west-18")):
+        connection.execute(f"INSERT INTO {name} VALUES (?, ?)", row)  # noqa: S608 - our own names
+    connection.commit()
+    image = connection.serialize()
+    connection.close()
+    return image
+
+
 def deleted(data):
     connection = sqlite3.connect(":memory:")
     connection.execute("PRAGMA secure_delete = OFF")
@@ -123,12 +135,22 @@ LEAKS = {
     "another": b"expected = 48213\n",
     "prose that says so": b"# the solution is db-eu-west-17",
     "in an archive": gzip.compress(b"gold: db-eu-west-17\n"),
+    "a name that says so": b"expected_total=48213\n",
+    "a path": b"solution/db-eu-west-17/notes.txt\n",
+    "a column that says so": table("vault", "answer"),
+    "a table that says so": table("expected", "host"),
+    "backwards, where it says so": b"31284 = rewsna",
     "the whole gold": json.dumps({"meta": GOLD}).encode(),
 }
 HONEST = {
     "a log that it is in": b"03:12 db-eu-west-17 kernel: panic\n03:13 db-eu-west-18 fine\n",
     "a packed log": gzip.compress(b"03:12 db-eu-west-17 kernel: panic\n"),
     "a row of a table": in_sqlite(b"db-eu-west-17 answered 500"),
+    "a cell of a table": table("hosts", "name"),
+    "a longer number backwards": b"at 13128471 and 931284\n",
+    "another number backwards": b"31284 rows were read\n",
+    "a longer name behind a disguise": base64.b64encode(b"see db-eu-west-170 there"),
+    "a word that begins so": b"goldfish db-eu-west-17 targeting: db-eu-west-17\n",
     "another answer": b'{"answer": "db-eu-west-18"}',
     "a longer name": b"answer: db-eu-west-170\n",
     "a part of the gold": b'{"host": "db-eu-west-17", "count": 12}',
@@ -144,6 +166,12 @@ def test_what_stands_in_the_open_is_found(name):
 @pytest.mark.parametrize("name", HONEST)
 def test_what_has_to_be_worked_out_is_not(name):
     assert found(HONEST[name]) == []
+
+
+def test_what_reads_the_same_backwards_is_no_disguise():
+    assert (
+        found(b"3 of 48184 rows, level-1-level\n", {"count": 48184, "name": "level-1-level"}) == []
+    )
 
 
 def test_short_and_plain_values_are_no_needles():

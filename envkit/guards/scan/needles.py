@@ -26,7 +26,7 @@ ANSWER_WORDS = (
     "oracle", "reference", "solution", "target", "truth",
 )  # fmt: skip
 _SAYS_SO = (
-    rb"(?i)(?<![a-z])(?:"
+    rb"(?i)(?<![a-z])(?!(?:target|reference)s?/)(?:"  # folders that many builds and manuals have
     + "|".join(ANSWER_WORDS).encode()
     + rb")s?(?:[_-][\w-]{1,24}(?=[\"']?\s{0,9}[:=]))?[\"']?\s{0,9}(?:=>|[:=/_-]|is|</?\w{1,30}>)?"
 )
@@ -50,12 +50,22 @@ def needles(gold: Any) -> list[Needle]:
 
 
 def look(
-    place: str, data: bytes, wanted: Iterable[Needle], room: Room | None = None
+    place: str,
+    data: bytes,
+    wanted: Iterable[Needle],
+    room: Room | None = None,
+    *,
+    plain: bool = True,
 ) -> Iterator[Finding]:
-    """Findings about one content, the worst reading of each needle; `room` tells what of it was not looked at."""
+    """Findings about one content, the worst reading of each needle; `room` tells what of it was not looked at.
+
+    Without `plain` only what is disguised counts.
+    """
     sought = [(needle, needle.text.encode()) for needle in wanted]
     told: set[str] = set()
     for view in unfold(data, room=room):
+        if not plain and not view.disguised:
+            continue
         for needle, text in sought:
             if needle.field not in told and (why := _why(view, needle, text)):
                 told.add(needle.field)
