@@ -26,5 +26,5 @@ async def test_what_was_left_out_is_told_and_is_not_clean(monkeypatch):
 
 async def test_a_content_that_does_not_fit_is_named(monkeypatch):
     monkeypatch.setattr("envkit.guards.scan.decode.MAX_BYTES", 40)
-    report, missing = await scanned()
+    _, missing = await scanned()
     assert any("app.log" in why for why in missing)
