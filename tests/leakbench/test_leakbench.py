@@ -23,6 +23,7 @@ LEAKS = {
         "Prompted": NEEDLE,
         "ConstantPass": "grader.constant", "ExceptPays": "grader.except-pays", "Substring": "grader.substring",
         "RunsText": "grader.runs-text", "IdOnly": "crossgrade.unchecked-field", "AnyGold": "crossgrade.any-gold",
+        "HiddenSubstring": "crossgrade.listing", "Fragment": "crossgrade.fragment",
         "Unkeyed": "data.overlap", "HashOrder": "determinism.task",
     },
     "sites.py": {

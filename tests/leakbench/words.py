@@ -242,6 +242,49 @@ class SubstringTwin(Rooms):
         return Score.all(name=gold.name == evidence.answer)
 
 
+def _mentions(said, name):
+    return said.find(name) >= 0
+
+
+class HiddenSubstring(Rooms):
+    """The name somewhere in what was said, which no rule about source sees."""
+
+    @staticmethod
+    def grade(evidence, gold):
+        return Score.all(name=_mentions(evidence.answer, gold.name))
+
+
+class HiddenSubstringTwin(Rooms):
+    """The name alone on the last line: whatever is said before it."""
+
+    @staticmethod
+    def grade(evidence, gold):
+        return Score.all(name=evidence.answer.strip().split("\n")[-1] == gold.name)
+
+
+class Fragment(Rooms):
+    """Any part of the name."""
+
+    @staticmethod
+    def grade(evidence, gold):
+        return Score.all(name=bool(evidence.answer) and evidence.answer in gold.name)
+
+    @staticmethod
+    def near_misses(task):
+        def speak(text):
+            yield say(text)
+
+        return {"longer": speak(task.gold.name + "0"), "other": speak("amber-00000")}
+
+
+class FragmentTwin(Fragment):
+    """One of the ways to write the whole of it."""
+
+    @staticmethod
+    def grade(evidence, gold):
+        return Score.all(name=evidence.answer in (gold.name, gold.name.upper()))
+
+
 class RunsText(Rooms):
     """It evaluates what was said."""
 
