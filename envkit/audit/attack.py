@@ -10,6 +10,7 @@ from envkit.audit.battery import Attack, Target, attacks
 from envkit.data.message import Action, Observation
 from envkit.data.tool import Tool
 from envkit.env import Env
+from envkit.errors import UsageError
 from envkit.judge.client import Judge
 from envkit.registry import resolve
 from envkit.rollout.policy import Casting, Local, Policy, PolicyStopped
@@ -34,6 +35,11 @@ class Attacked:
     def scored(self) -> bool:
         """Whether it got more than doing nothing may get."""
         return self.reward is not None and self.reward > FLOOR
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether it was to be played and never got a verdict: that is no proof that it fails."""
+        return self.applies and self.reward is None
 
     def as_json(self) -> dict[str, Any]:
         """The entry of `attack --json`."""
@@ -107,14 +113,17 @@ async def attack(
 ) -> list[Attacked]:
     """Play every attack that applies (or only some, by name) on every task of the settings.
 
-    All attacks come back, in their order, those that were not played as not applying.
+    Each that was asked for comes back, in their order. Raises UsageError at a name that no attack has.
     """
+    every = {one.name: one for one in attacks()}
+    if unknown := sorted(set(only) - every.keys()):
+        raise UsageError(f"no attack is called {', '.join(unknown)}; there are {', '.join(every)}")
     battery = Battery(resolve(settings.spec).env, only=only)
-    played: dict[str, Attacked] = {}
+    played = {name: Attacked(one, True) for name, one in battery.playable.items()}
 
     def keep(episode: Episode) -> None:
         name = str(episode.variant)
-        before = played.get(name, Attacked(battery.playable[name], True))
+        before = played[name]
         rewards = [r for r in (before.reward, *_rewards(episode)) if r is not None]
         rules = (str(finding["rule"]) for finding in episode.findings)
         played[name] = replace(
@@ -127,7 +136,11 @@ async def attack(
 
     async with Runner(settings, battery) as runner:
         await runner.run(keep)
-    return [played.get(one.name, Attacked(one, applies=False)) for one in attacks()]
+    return [
+        played.get(name, Attacked(one, applies=False))
+        for name, one in every.items()
+        if not only or name in only
+    ]
 
 
 def _rewards(episode: Episode) -> tuple[float | None, ...]:

@@ -6,7 +6,9 @@ import pytest
 
 from envkit.audit.attack import attack
 from envkit.audit.battery import attacks
+from envkit.cli import main
 from envkit.data.score import Reason
+from envkit.errors import UsageError
 from envkit.rollout.record import Episode
 from envkit.rollout.runner import Runner, RunSettings
 
@@ -33,8 +35,10 @@ NEEDS = {"hidden_routes": "docker", "hidden_pages": "browser", "page_source": "b
 CASES = [(file, name) for file, names in BREAKS.items() for name in names]
 
 
-async def play(file, name, backend="auto"):
-    cls = "".join(word.capitalize() for word in name.split("_")).replace("Anumber", "ANumber")
+async def play(file, name, backend="auto", cls=None):
+    cls = cls or "".join(word.capitalize() for word in name.split("_")).replace(
+        "Anumber", "ANumber"
+    )
     cls = {"NotANumber": "NotANumber", "BrokenJson": "BrokenJson"}.get(cls, cls)
     settings = RunSettings(f"file:{WEAK / file}:{cls}", tasks=1, concurrency=2, backend=backend)
     return {one.attack.name: one for one in await attack(settings, only=(name,))}
@@ -89,5 +93,28 @@ async def test_an_episode_without_a_verdict_is_counted_and_hides_no_score(monkey
             tell(episode)
 
     monkeypatch.setattr(Runner, "run", run)
-    (one,) = (row for row in (await play("words.py", "nothing")).values() if row.applies)
+    (one,) = (await play("words.py", "nothing")).values()
     assert (one.scored, one.invalid, one.as_json()["invalid"]) == (True, 1, 1)
+
+
+def test_an_attack_that_never_has_a_verdict_is_not_called_stopped(monkeypatch, capsys):
+    lost = Episode.model_construct(
+        variant="nothing", reward=None, seats={}, findings=(), invalid=Reason.JUDGE_LOST
+    )
+
+    async def run(self, tell):
+        tell(lost)
+
+    monkeypatch.setattr(Runner, "run", run)
+    spec = f"file:{WEAK / 'words.py'}:Nothing"
+    assert main(["attack", spec, "--only", "nothing"]) == 1
+    shown = "".join(capsys.readouterr())
+    assert "NO VERDICT" in shown
+    assert "NOTHING STOPPED IT" not in shown
+    assert "do not apply" not in shown
+
+
+async def test_only_what_was_asked_for_comes_back():
+    assert list(await play("words.py", "nothing")) == ["nothing"]
+    with pytest.raises(UsageError, match="no attack is called nohting"):
+        await play("words.py", "nohting", cls="Nothing")

@@ -54,11 +54,11 @@ BROKEN = {
 }
 
 
-def env(tmp_path, body):
-    path = tmp_path / f"made_{abs(hash(body))}.py"
+def env(tmp_path, body, more=""):
+    path = tmp_path / f"made_{abs(hash(body + more))}.py"
     grade = textwrap.indent(body, " " * 8)
     path.write_text(
-        f"{HEAD}class Made(Env[Gold]):\n    @staticmethod\n    def grade(evidence, gold):\n{grade}\n"
+        f"{more}{HEAD}class Made(Env[Gold]):\n    @staticmethod\n    def grade(evidence, gold):\n{grade}\n"
     )
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
@@ -74,6 +74,22 @@ def test_a_rule_tells_a_broken_grader_from_its_twin(rule, tmp_path):
     broken, twin = (env(tmp_path, body) for body in BROKEN[rule])
     assert f"grader.{rule}" in {finding.rule for finding in lint(broken, "made")}
     assert f"grader.{rule}" not in {finding.rule for finding in lint(twin, "made")}
+
+
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        ("import time as clock\n", "not-deterministic"), ("from time import monotonic as clock\n", "not-deterministic"),
+        ("from os import getcwd as clock\n", "impure"), ("from pickle import loads as clock\n", "loads-code"),
+        ("from pathlib import PurePath as clock\n", None), ("from random import Random as clock\n", None),
+    ],
+)  # fmt: skip
+def test_another_name_for_a_module_hides_nothing(line, rule, tmp_path):
+    use = "clock.time()" if line.startswith("import") else "clock()"
+    made = env(tmp_path, f"{use}\n{HONEST}", line)
+    assert {finding.rule for finding in lint(made, "made")} == (
+        {f"grader.{rule}"} if rule else set()
+    )
 
 
 def test_helpers_of_the_same_module_are_read(tmp_path):

@@ -9,11 +9,11 @@ import json
 import marshal
 import random
 import sqlite3
+import tarfile
 import zipfile
-import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envkit.guards.scan.decode import DECODERS, unfold
@@ -40,6 +40,40 @@ def in_sqlite(data):
     return image
 
 
+def table(name, column):
+    """Two rows, one of them with the value alone in its cell."""
+    connection = sqlite3.connect(":memory:")
+    connection.execute(f"CREATE TABLE {name} (id INTEGER, {column} TEXT)")
+    for row in ((1, "db-eu-west-17"), (2, "db-eu-west-18")):
+        connection.execute(f"INSERT INTO {name} VALUES (?, ?)", row)  # noqa: S608 - our own names
+    connection.commit()
+    image = connection.serialize()
+    connection.close()
+    return image
+
+
+def deleted(data):
+    connection = sqlite3.connect(":memory:")
+    connection.execute("PRAGMA secure_delete = OFF")
+    connection.execute("CREATE TABLE cache (value BLOB)")
+    connection.execute("INSERT INTO cache VALUES (?)", (data,))
+    connection.commit()
+    connection.execute("DELETE FROM cache")
+    connection.commit()
+    image = connection.serialize()
+    connection.close()
+    return image
+
+
+def tarred(data):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        member = tarfile.TarInfo("notes/readme.txt")
+        member.size = len(data)
+        archive.addfile(member, io.BytesIO(data))
+    return out.getvalue()
+
+
 def compiled(data):
     code = compile(f"VALUE = {data!r}", "made.py", "exec")
     return importlib.util.MAGIC_NUMBER + bytes(12) + marshal.dumps(code)
@@ -51,10 +85,17 @@ ENCODERS = {
     "reversed": lambda data: data[::-1],
     "utf-16": lambda data: data.decode("latin-1").encode("utf-16-le"),
     "pyc": compiled,
-    "gzip": gzip.compress,
+    "packed": gzip.compress,
     "zip": zipped,
+    "tar": tarred,
     "sqlite": in_sqlite,
+    "sqlite-deleted": deleted,
 }
+
+
+def _plain(inner):
+    """What a deleted row left is sought as text: bytes of a packed row may be overwritten in part."""
+    return {"base64", "hex", "reversed"}.issuperset(inner)
 
 
 TEXTS = {"base64", "hex", "reversed", "utf-16"}  # of text they make text
@@ -63,6 +104,7 @@ CHAINS = [
     for length in (1, 2, 3)
     for chain in itertools.permutations(ENCODERS, length)
     if "utf-16" not in chain or TEXTS.issuperset(chain[: chain.index("utf-16")])  # is of text
+    if "sqlite-deleted" not in chain[1:] or _plain(chain[: chain.index("sqlite-deleted")])
 ]
 
 
@@ -93,12 +135,22 @@ LEAKS = {
     "another": b"expected = 48213\n",
     "prose that says so": b"# the solution is db-eu-west-17",
     "in an archive": gzip.compress(b"gold: db-eu-west-17\n"),
+    "a name that says so": b"expected_total=48213\n",
+    "a path": b"solution/db-eu-west-17/notes.txt\n",
+    "a column that says so": table("vault", "answer"),
+    "a table that says so": table("expected", "host"),
+    "backwards, where it says so": b"31284 = rewsna",
     "the whole gold": json.dumps({"meta": GOLD}).encode(),
 }
 HONEST = {
     "a log that it is in": b"03:12 db-eu-west-17 kernel: panic\n03:13 db-eu-west-18 fine\n",
     "a packed log": gzip.compress(b"03:12 db-eu-west-17 kernel: panic\n"),
     "a row of a table": in_sqlite(b"db-eu-west-17 answered 500"),
+    "a cell of a table": table("hosts", "name"),
+    "a longer number backwards": b"at 13128471 and 931284\n",
+    "another number backwards": b"31284 rows were read\n",
+    "a longer name behind a disguise": base64.b64encode(b"see db-eu-west-170 there"),
+    "a word that begins so": b"goldfish db-eu-west-17 targeting: db-eu-west-17\n",
     "another answer": b'{"answer": "db-eu-west-18"}',
     "a longer name": b"answer: db-eu-west-170\n",
     "a part of the gold": b'{"host": "db-eu-west-17", "count": 12}',
@@ -116,6 +168,12 @@ def test_what_has_to_be_worked_out_is_not(name):
     assert found(HONEST[name]) == []
 
 
+def test_what_reads_the_same_backwards_is_no_disguise():
+    assert (
+        found(b"3 of 48184 rows, level-1-level\n", {"count": 48184, "name": "level-1-level"}) == []
+    )
+
+
 def test_short_and_plain_values_are_no_needles():
     assert needles({"ok": True, "n": 7, "word": "yes", "line": "------"}) == []
     assert [needle.text for needle in needles(["order-7781", 12.0625])][:2] == [
@@ -130,16 +188,12 @@ def test_a_schema_must_not_tell():
     assert list(look_at_tools([schema], needles({"host": "db-eu-west-1"}))) == []
 
 
+@settings(deadline=None)  # the first example loads libraries
 @given(st.binary(max_size=400))
 def test_no_bytes_make_a_decoder_raise(data):
-    for magic in (b"", b"PK\x03\x04", b"\x1f\x8b\x08", b"SQLite format 3\0", compiled(b"")[:16]):
-        if magic[2:4] != b"\r\n":  # marshal is for one's own files: see the decoder
-            list(unfold(magic + data))
-
-
-def test_bombs_are_cut_off():
-    bomb = zlib.compress(bytes(200_000_000), 9)
-    assert max(len(view.data) for view in unfold(bomb)) <= 8 << 20
+    magics = (b"PK\x03\x04", b"\x1f\x8b\x08", b"BZh91AY&SY", b"\xfd7zXZ\0", b"SQLite format 3\0")
+    for magic in (b"", *magics, compiled(b"")[:16], tarred(b"")[:300]):
+        list(unfold(magic + data))
 
 
 def test_noise_is_quick_and_says_nothing():

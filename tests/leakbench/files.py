@@ -3,8 +3,10 @@
 import base64
 import gzip
 import hashlib
+import io
 import marshal
 import sqlite3
+import tarfile
 import zlib
 from importlib.util import MAGIC_NUMBER
 
@@ -199,6 +201,59 @@ class ReversedNote(Files):
 
 class ReversedNoteTwin(ReversedNote):
     """Another name backwards."""
+
+    leaky = False
+
+
+class FileName(Files):
+    """An empty file whose name tells."""
+
+    @classmethod
+    def seed(cls, name):
+        return {"files": {f"checks/expected-{name}.ok": ""}}
+
+
+class FileNameTwin(FileName):
+    """It tells of another host."""
+
+    leaky = False
+
+
+class DeletedRow(Files):
+    """A row that was deleted from a table, and still stands in the file."""
+
+    @classmethod
+    def seed(cls, name):
+        database = sqlite3.connect(":memory:")
+        database.execute("PRAGMA secure_delete = OFF")
+        database.execute("CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT)")
+        database.executemany("INSERT INTO notes (body) VALUES (?)", [(f"it was {name}",), ("?",)])
+        database.execute("DELETE FROM notes WHERE id = 1")
+        database.commit()
+        return {"files": {"notes.db": database.serialize()}}
+
+
+class DeletedRowTwin(DeletedRow):
+    """It was about another host."""
+
+    leaky = False
+
+
+class Tar(Files):
+    """A compressed archive in it: a file under a name that tells nothing, with the name alone in it."""
+
+    @classmethod
+    def seed(cls, name):
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w:xz") as archive:
+            member = tarfile.TarInfo("data")
+            member.size = len(name)
+            archive.addfile(member, io.BytesIO(name.encode()))
+        return {"files": {"backup.tar.xz": out.getvalue()}}
+
+
+class TarTwin(Tar):
+    """Another name in it."""
 
     leaky = False
 

@@ -1,6 +1,6 @@
 """Leaks behind an API, in a page, and in a memory. Twins differ in the leak alone."""
 
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Response
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 
@@ -48,6 +48,31 @@ def quiet():
 def pageless():
     made = app()
     made.router.routes = [r for r in made.router.routes if getattr(r, "path", "") != "/page"]
+    return made
+
+
+def headed():
+    made = FastAPI()
+    made.router.routes = [r for r in app().routes if getattr(r, "path", "") == "/rooms/{number}"]
+
+    @made.get("/start")
+    def start(world: World, response: Response):
+        (row,) = world.store.query("SELECT body FROM state")
+        response.headers["X-Expected"] = row["body"]
+        return {"rooms": 4}
+
+    return made
+
+
+def backwards():
+    made = FastAPI()
+    made.router.routes = [r for r in app().routes if getattr(r, "path", "") == "/rooms/{number}"]
+
+    @made.get("/page", response_class=HTMLResponse)
+    def page(world: World):
+        (row,) = world.store.query("SELECT body FROM state")
+        return f'<form><input value="{row["body"]}" type="hidden" name="answer"></form>'
+
     return made
 
 
@@ -106,6 +131,30 @@ class HiddenField(DebugRoute):
 
 
 class HiddenFieldTwin(HiddenField):
+    """The field holds somebody else."""
+
+    leaky = False
+
+
+class Header(DebugRoute):
+    """A header of an answer."""
+
+    site = Api(headed, origin="http://rooms.test", store=DebugRoute.store)
+
+
+class HeaderTwin(Header):
+    """The header is about somebody else."""
+
+    leaky = False
+
+
+class FieldBackwards(DebugRoute):
+    """A hidden field whose value stands before its name."""
+
+    site = Api(backwards, origin="http://rooms.test", store=DebugRoute.store)
+
+
+class FieldBackwardsTwin(FieldBackwards):
     """The field holds somebody else."""
 
     leaky = False

@@ -16,15 +16,20 @@ LEAKS = {
     "files.py": {
         "LaterCommit": GIT, "LooseObject": GIT, "GzipInCache": NEEDLE, "PycConstant": NEEDLE,
         "Utf16Log": NEEDLE, "HexInSqlite": NEEDLE, "ReversedNote": NEEDLE, "Variable": NEEDLE,
-        "Base64InReadme": NEEDLE,
+        "Base64InReadme": NEEDLE, "FileName": NEEDLE, "DeletedRow": NEEDLE, "Tar": NEEDLE,
     },
     "words.py": {
         "AnswerJson": NEEDLE, "SolutionKey": NEEDLE, "ToolEnum": "leak.tool-schema", "ToolTells": NEEDLE,
+        "Prompted": NEEDLE,
         "ConstantPass": "grader.constant", "ExceptPays": "grader.except-pays", "Substring": "grader.substring",
         "RunsText": "grader.runs-text", "IdOnly": "crossgrade.unchecked-field", "AnyGold": "crossgrade.any-gold",
+        "HiddenSubstring": "crossgrade.listing", "Fragment": "crossgrade.fragment",
         "Unkeyed": "data.overlap", "HashOrder": "determinism.task",
     },
-    "sites.py": {"DebugRoute": NEEDLE, "HiddenField": NEEDLE, "MetaMemory": NEEDLE},
+    "sites.py": {
+        "DebugRoute": NEEDLE, "HiddenField": NEEDLE, "FieldBackwards": NEEDLE, "Header": NEEDLE,
+        "MetaMemory": NEEDLE,
+    },
 }  # fmt: skip
 CASES = [(file, name, rule) for file, names in LEAKS.items() for name, rule in names.items()]
 

@@ -1,5 +1,6 @@
 """Leaks in graders, tools, tasks and plain data: worlds that live in this process. Twins differ in the leak alone."""
 
+import base64
 import json
 import random
 from typing import Literal
@@ -95,6 +96,23 @@ class SolutionKey(Rooms):
 
 class SolutionKeyTwin(SolutionKey):
     """Somebody else under the same key."""
+
+    leaky = False
+
+
+class Prompted(Rooms):
+    """The prompt carries it along, in base64."""
+
+    @classmethod
+    def task(cls, split, index, rng):
+        plain = super().task(split, index, rng)
+        name = plain.gold.name if cls.leaky else name_of(rng)
+        mark = base64.b64encode(f"case of {name}".encode()).decode()
+        return plain.model_copy(update={"prompt": f"{plain.prompt} [ref {mark}]"})
+
+
+class PromptedTwin(Prompted):
+    """Something else in base64."""
 
     leaky = False
 
@@ -222,6 +240,49 @@ class SubstringTwin(Rooms):
     @staticmethod
     def grade(evidence, gold):
         return Score.all(name=gold.name == evidence.answer)
+
+
+def _mentions(said, name):
+    return said.find(name) >= 0
+
+
+class HiddenSubstring(Rooms):
+    """The name somewhere in what was said, which no rule about source sees."""
+
+    @staticmethod
+    def grade(evidence, gold):
+        return Score.all(name=_mentions(evidence.answer, gold.name))
+
+
+class HiddenSubstringTwin(Rooms):
+    """The name alone on the last line: whatever is said before it."""
+
+    @staticmethod
+    def grade(evidence, gold):
+        return Score.all(name=evidence.answer.strip().split("\n")[-1] == gold.name)
+
+
+class Fragment(Rooms):
+    """Any part of the name."""
+
+    @staticmethod
+    def grade(evidence, gold):
+        return Score.all(name=bool(evidence.answer) and evidence.answer in gold.name)
+
+    @staticmethod
+    def near_misses(task):
+        def speak(text):
+            yield say(text)
+
+        return {"longer": speak(task.gold.name + "0"), "other": speak("amber-00000")}
+
+
+class FragmentTwin(Fragment):
+    """One of the ways to write the whole of it."""
+
+    @staticmethod
+    def grade(evidence, gold):
+        return Score.all(name=evidence.answer in (gold.name, gold.name.upper()))
 
 
 class RunsText(Rooms):

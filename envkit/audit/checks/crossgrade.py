@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 from envkit.audit.checks.base import Found
@@ -39,9 +39,10 @@ def crossgrade(seen: Seen) -> Found:
         told = f"{len(passing)} of {len(pairs)} pairs pass, such as the evidence of {a.place} for {b.place}"
         yield Finding("crossgrade.any-gold", "high", seen.place, told, _REMEDY)
     unchecked = yield from _fields(seen, read, played)
+    lenient = yield from _lenient(seen, played)
     return {
         "pairs": len(pairs), "passing": len(passing), "fields_read": sorted(read),
-        "fields_unchecked": unchecked,
+        "fields_unchecked": unchecked, "lenient": lenient,
     }  # fmt: skip
 
 
@@ -79,6 +80,77 @@ def _fields(
             told = f"gold.{field} can be exchanged in {tried} of {tried} gradings, and the oracle hands it in"
             yield Finding("crossgrade.unchecked-field", "high", seen.place, told, _REMEDY)
     return unchecked
+
+
+def _lenient(
+    seen: Seen, played: list[tuple[Drawn, str]]
+) -> Generator[Finding, None, dict[str, str]]:
+    """Answers that are more, or less, than the right one: how often each passes, of those where the answer counts."""
+    passed, tried = dict.fromkeys(_LENIENT, 0), dict.fromkeys(_LENIENT, 0)
+    for drawn, evidence in played:
+        others = [other for apart, other in played if apart.gold != drawn.gold][:2]
+        if len(others) < 2 or not _counts(seen, drawn, evidence, others[0]):
+            continue
+        for name, make in _LENIENT.items():
+            if name == "fragment" and _shortest(evidence) < SHORTEST:
+                continue  # the first character may be all of it
+            tried[name] += 1
+            passed[name] += _passes(seen, _answered(evidence, others, make), drawn.task.gold)
+    for name, count in passed.items():
+        if tried[name] and 2 * count > tried[name]:
+            told = f"{_LENIENT_TOLD[name]} passes in {count} of {tried[name]} tasks"
+            yield Finding(f"crossgrade.{name}", "high", seen.place, told, "compare the whole value")
+    return {name: f"{count} of {tried[name]}" for name, count in passed.items()}
+
+
+def _shortest(evidence: str) -> int:
+    """Characters of the shortest text that was handed in."""
+    kept = FrozenEvidence.model_validate_json(evidence)
+    texts = [kept.answer, *(_text_of(item.data) or "" for item in kept.items)]
+    return min((len(text.strip()) for text in texts if text.strip()), default=0)
+
+
+def _counts(seen: Seen, drawn: Drawn, evidence: str, other: str) -> bool:
+    """Whether what was said or written counts: with another task's in its place, this one fails."""
+    swapped = _answered(evidence, [other], lambda mine, others: others[0])
+    return not _passes(seen, swapped, drawn.task.gold)
+
+
+def _answered(evidence: str, others: list[str], make: Callable[[str, list[str]], str]) -> str:
+    """The evidence with its texts made anew from them and other tasks' texts; host-made JSON stays as it is."""
+    kept = FrozenEvidence.model_validate_json(evidence)
+    apart = [FrozenEvidence.model_validate_json(other) for other in others]
+    items = []
+    for item in kept.items:
+        texts = [_text_of(item.data)] + [
+            _text_of(next((i.data for i in one.items if i.name == item.name), b"")) for one in apart
+        ]
+        told = [text for text in texts if text is not None]
+        whole = len(told) == len(texts)
+        data = make(told[0], told[1:]).encode() if whole else item.data
+        items.append(item.model_copy(update={"data": data}))
+    answer = make(kept.answer, [one.answer for one in apart])
+    return kept.model_copy(update={"answer": answer, "items": tuple(items)}).model_dump_json()
+
+
+def _text_of(data: bytes) -> str | None:
+    """A text that is no JSON document; None of anything else."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return None
+    return None if text.lstrip()[:1] in ("{", "[") else text
+
+
+_LENIENT: Mapping[str, Callable[[str, list[str]], str]] = {
+    # in the middle, so that neither a first nor a last line is the answer
+    "listing": lambda mine, others: "\n".join([others[0], mine, *others[1:]]),
+    "fragment": lambda mine, others: mine.strip()[:1],
+}
+_LENIENT_TOLD = {
+    "listing": "a listing of several tasks' answers",
+    "fragment": "the first character of the answer",
+}
 
 
 # ---- golds ---------------------------------------------------------------------------------------

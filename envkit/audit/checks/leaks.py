@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,35 +15,51 @@ from envkit.audit.seen import Drawn, Seen
 from envkit.data.score import Finding
 from envkit.data.task import Blob
 from envkit.errors import EnvkitError
+from envkit.guards.scan.decode import MAX_TOTAL, Room
 from envkit.guards.scan.needles import Needle, look, look_at_tools, needles
 from envkit.guards.scan.repository import scan
 
+MOST = 256 << 20  # bytes of all readings of all contents
+_MOST_TOLD = 10  # places that were not wholly read
 _SAYS_SO = r"(?i:answer|expected|solution|correct|truth|oracle|gold)\w{0,2}[\"']?\s*(?:[:=]|=>|is)\s*[\"'`(]{0,2}"
 _FIELD = re.compile(
-    rb"""(?i)(?:name|id)=["']?([\w-]+)["']?[^<>]*?(?:value|content)=["']([^"'<>]*)["']"""
+    rb"""(?i)(?:name|id)=["']?([\w-]+)["']?[^<>]{0,500}?(?:value|content)=["']([^"'<>]*)["']"""
+)
+_FIELD_BACKWARDS = re.compile(
+    rb"""(?i)(?:value|content)=["']([^"'<>]*)["'][^<>]{0,500}?(?:name|id)=["']?([\w-]+)"""
 )
 
 
 def surfaces(seen: Seen) -> Found:
     """Gold in the open: in the seed, on surfaces before and after ignorant play, in what attacks were shown."""
-    scanned, told = 0, _Told()
+    scanned, unfolded, told = 0, 0, _Told()
+    short: dict[str, None] = {}
     for drawn in seen.drawn:
         wanted = _wanted(seen, drawn)
         for place, data in _contents(seen, drawn):
-            scanned += len(data)
-            yield from told.new(look(f"{drawn.place}: {place}", data, wanted))
-    return {"bytes": scanned}
+            if unfolded >= MOST:
+                short.setdefault(
+                    f"all contents after {MOST >> 20} MiB, from {drawn.place}: {place} on"
+                )
+                break
+            scanned, room = scanned + len(data), Room()
+            yield from told.new(look(f"{drawn.place}: {place}", data, wanted, room))
+            unfolded += MAX_TOTAL - room.left
+            short |= {f"{place}: {why}": None for why in room.cut}
+    for why in list(short)[:_MOST_TOLD]:
+        seen.missing.append(f"scan: left out {why}")
+    return {"bytes": scanned, "bytes_unfolded": unfolded, "left_out": len(short)}
 
 
 def prompts(seen: Seen) -> Found:
-    """A prompt that calls something the answer."""
+    """A prompt that calls something the answer, or holds it in disguise."""
     for drawn in seen.drawn:
+        place, text = f"{drawn.place}: prompt", drawn.public.prompt.encode("utf-8", "replace")
+        yield from look(place, text, _wanted(seen, drawn), plain=False)
         for needle in _wanted(seen, drawn):
             if re.search(_SAYS_SO + re.escape(needle.text) + r"(?!\w)", drawn.public.prompt):
                 told = f"it calls {needle.text[:80]!r} the answer, which is gold.{needle.field}"
-                yield Finding(
-                    "leak.prompt", "medium", f"{drawn.place}: prompt", told, "ask without answering"
-                )
+                yield Finding("leak.prompt", "medium", place, told, "ask without answering")
     return {"prompts": len(seen.drawn)}
 
 
@@ -127,6 +143,7 @@ def _contents(seen: Seen, drawn: Drawn) -> Iterator[tuple[str, bytes]]:
 
 def _places(seen: Seen, drawn: Drawn) -> Iterator[tuple[str, bytes]]:
     for name, files in _file_trees(seen, drawn):
+        yield f"{name} (names of files)", _listed(files)
         yield from ((f"{name}/{path}", content) for path, content in files.items())
     for name, seed in _seeds(seen, drawn):
         yield from _leaves(name, seed.model_dump(mode="python"))
@@ -139,15 +156,23 @@ def _places(seen: Seen, drawn: Drawn) -> Iterator[tuple[str, bytes]]:
         ):
             yield place, content
             yield f"{place} (attributes)", _attributes(content)
+        yield "names of surfaces", _listed(play.start)
         if play.policy in ("floor", "attack", "random"):
             # what a tool says may well be one value; it is a leak where it is called the answer
             shown = "\n".join(f"shown: {text}" for text in play.shown)
             yield f"shown to {play.variant or play.policy}", shown.encode()
 
 
+def _listed(names: Iterable[str]) -> bytes:
+    """Names as text, each with a mark before it: a name alone is all that stands there in no file."""
+    return "\n".join(f"- {name}" for name in names).encode("utf-8", "replace")
+
+
 def _attributes(content: bytes) -> bytes:
     """Fields of a page as lines of `name=value`; empty where it has none."""
-    pairs = _FIELD.findall(content) if b"<" in content else []
+    if b"<" not in content:
+        return b""
+    pairs = [*_FIELD.findall(content), *((n, v) for v, n in _FIELD_BACKWARDS.findall(content))]
     return b"\n".join(name + b"=" + value for name, value in pairs)
 
 

@@ -76,20 +76,27 @@ def near_misses(seen: Seen) -> Found:
 
 
 def battery(seen: Seen) -> Found:
-    """Every attack that applies earns nothing."""
+    """Every attack that applies earns nothing; one without a verdict proves nothing."""
     best: dict[str, float] = {}
+    lost: Counter[str] = Counter()
     for play in seen.played("attack", "floor"):
+        if play.reward is None:
+            lost[str(play.variant)] += 1
+            continue
         name = str(play.variant)
-        best[name] = max(best.get(name, 0.0), play.reward or 0.0)
+        best[name] = max(best.get(name, 0.0), play.reward)
     stopped = {one.name: one.stopped_by for one in attacks()}
     for name, reward in best.items():
         if reward > 0.0 and name not in FLOORS:
             remedy = f"what should stop it: {stopped[name]}"
             yield Finding(f"attack.{name}", "high", seen.place, f"it earned {reward:g}", remedy)
     scored = [name for name, reward in best.items() if reward > 0.0]
+    unsettled = sorted(lost.keys() - best.keys())
+    if unsettled:
+        seen.missing.append(f"attacks without a verdict: {', '.join(unsettled)}")
     return {
-        "applied": len(best), "scored": scored, "at_zero": len(best) - len(scored),
-        "not_applying": len(seen.others),
+        "applied": len(best) + len(unsettled), "scored": scored, "at_zero": len(best) - len(scored),
+        "unsettled": unsettled, "not_applying": len(seen.others),
     }  # fmt: skip
 
 

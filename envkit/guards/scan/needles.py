@@ -15,20 +15,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from envkit.data.score import Finding
-from envkit.guards.scan.decode import View, unfold
+from envkit.guards.scan.decode import Room, View, is_disguise, unfold
 
 RULE = "leak.needle"
 SHORTEST = 6  # characters of a value that can be told from chance
 DIGITS = 5  # of a number
+LONG_NUMBER = 10  # digits of one that no other number is by chance, read backwards
 ANSWER_WORDS = (
     "answer", "answers", "correct", "expected", "gold", "golden", "ground_truth", "groundtruth",
     "oracle", "reference", "solution", "target", "truth",
 )  # fmt: skip
 _SAYS_SO = (
-    rb"(?i)(?<![a-z])(?:"
+    rb"(?i)(?<![a-z])(?!(?:target|reference)s?/)(?:"  # folders that many builds and manuals have
     + "|".join(ANSWER_WORDS).encode()
-    + rb")s?[\"']?\s*(?:[:=]|=>|is|</?\w+>)?"
+    + rb")s?(?:[_-][\w-]{1,24}(?=[\"']?\s{0,9}[:=]))?[\"']?\s{0,9}(?:=>|[:=/_-]|is|</?\w{1,30}>)?"
 )
+_BETWEEN = rb"[\s\"'>\[({]{0,4}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +49,23 @@ def needles(gold: Any) -> list[Needle]:
     return list(dict.fromkeys(found))
 
 
-def look(place: str, data: bytes, wanted: Iterable[Needle]) -> Iterator[Finding]:
-    """Findings about one content; the worst reading of each needle."""
+def look(
+    place: str,
+    data: bytes,
+    wanted: Iterable[Needle],
+    room: Room | None = None,
+    *,
+    plain: bool = True,
+) -> Iterator[Finding]:
+    """Findings about one content, the worst reading of each needle; `room` tells what of it was not looked at.
+
+    Without `plain` only what is disguised counts.
+    """
     sought = [(needle, needle.text.encode()) for needle in wanted]
     told: set[str] = set()
-    for view in unfold(data):
+    for view in unfold(data, room=room):
+        if not plain and not view.disguised:
+            continue
         for needle, text in sought:
             if needle.field not in told and (why := _why(view, needle, text)):
                 told.add(needle.field)
@@ -80,13 +94,26 @@ def _why(view: View, needle: Needle, text: bytes) -> str:
         return "the whole gold as JSON" if _holds_object(view.data, needle.text) else ""
     if text not in view.data:
         return ""
-    if view.disguised:
+    if view.disguised and not _by_chance(view, needle.text) and _stands(text, view.data):
         return "behind a disguise"
     if view.data.strip().strip(b"\"'") == text:
         return "it is all that stands there"
-    if re.search(_SAYS_SO + rb"[\s\"'>\[({]{0,4}" + re.escape(text) + rb"(?!\w)", view.data):
+    if re.search(_SAYS_SO + _BETWEEN + re.escape(text) + rb"(?!\w)", view.data):
         return "the place calls it the answer"
     return ""
+
+
+def _stands(text: bytes, data: bytes) -> bool:
+    """Whether it stands there as a word, not as a part of a longer one."""
+    return re.search(rb"(?<![A-Za-z0-9])" + re.escape(text) + rb"(?![A-Za-z0-9])", data) is not None
+
+
+def _by_chance(view: View, text: str) -> bool:
+    """Whether reading backwards is all that was done, to what honest content holds backwards as well."""
+    backwards = [label for label in view.chain if label == "reversed"]
+    if not backwards or len(backwards) < sum(is_disguise(label) for label in view.chain):
+        return False
+    return text == text[::-1] or (text.isdigit() and len(text) < LONG_NUMBER)
 
 
 def _holds_object(data: bytes, canonical: str) -> bool:

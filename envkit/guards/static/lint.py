@@ -28,6 +28,13 @@ _LEAVES_THE_ROOM = {
     "importlib", "ctypes", "multiprocessing", "threading",
 }  # fmt: skip
 _CHANGES_BY_ITSELF = {"random", "secrets", "time", "uuid"}
+_PURE = {
+    "Random",
+    "UUID",
+    "PurePath",
+    "PurePosixPath",
+    "PureWindowsPath",
+}  # change nothing, ask nobody
 _SOURCE_WORDS = {"import", "def ", "class ", "return", "lambda", "eval(", "exec(", "open("}
 _REWARDING = {"Score", "passed", "all", "any", "weighted", "gate", "Check"}
 
@@ -54,6 +61,33 @@ class GraderView:
             names = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
             left += [beside[name] for name in names & beside.keys() if name not in reached]
         return list(reached.values())
+
+    @cached_property
+    def imported(self) -> tuple[dict[str, str], dict[str, str]]:
+        """By the name that the code uses: the module that it is, and the module that it was taken from."""
+        module = inspect.getmodule(self.env.grade)
+        tree = ast.parse(inspect.getsource(module)) if module else ast.Module([], [])
+        modules: dict[str, str] = {}
+        taken: dict[str, str] = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                modules |= {
+                    (n.asname or n.name).partition(".")[0]: n.name.partition(".")[0]
+                    for n in node.names
+                }
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                above = node.module.partition(".")[0]
+                taken |= {n.asname or n.name: above for n in node.names if n.name not in _PURE}
+        return modules, taken
+
+    def uses(self) -> Iterator[tuple[ast.AST, str]]:
+        """Every use of what may be a module's, with the module's own name, whatever the code calls it."""
+        modules, taken = self.imported
+        for _, node in self.walk():
+            if isinstance(node, ast.Attribute) and (root := _root(node)):
+                yield node, modules.get(root, root)
+            elif isinstance(node, ast.Name) and node.id in taken:
+                yield node, taken[node.id]
 
     @property
     def grade(self) -> Function:
@@ -113,13 +147,14 @@ def fails_upwards(seen: GraderView) -> Iterator[Finding]:
 def runs_what_it_reads(seen: GraderView) -> Iterator[Finding]:
     """`eval`, pickles and their like hand the judge to the agent."""
     for _, node in seen.walk():
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            if node.func.id in _RUNS_TEXT:
-                why = ("text becomes code", "parse it: evidence.json, strict_json, a validator")
-                yield seen.finding("runs-text", "critical", node, why)
-        elif isinstance(node, ast.Attribute) and _root(node) in _LOADS_CODE:
+        named = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        if named and node.func.id in _RUNS_TEXT:  # type: ignore[attr-defined]  # told above
+            why = ("text becomes code", "parse it: evidence.json, strict_json, a validator")
+            yield seen.finding("runs-text", "critical", node, why)
+    for used, module in seen.uses():
+        if module in _LOADS_CODE:
             why = ("loading runs code", "use JSON: evidence.json")
-            yield seen.finding("loads-code", "critical", node, why)
+            yield seen.finding("loads-code", "critical", used, why)
 
 
 def leaves_the_room(seen: GraderView) -> Iterator[Finding]:
@@ -129,18 +164,17 @@ def leaves_the_room(seen: GraderView) -> Iterator[Finding]:
         if opens and node.func.id == "open":  # type: ignore[attr-defined]  # told above
             why = ("it opens a file", "declare what is needed as evidence")
             yield seen.finding("impure", "high", node, why)
-        elif isinstance(node, ast.Attribute) and _root(node) in _LEAVES_THE_ROOM:
+    for used, module in seen.uses():
+        if module in _LEAVES_THE_ROOM:
             why = ("it reaches outside", "declare what is needed as evidence, or yield a probe")
-            yield seen.finding("impure", "high", node, why)
+            yield seen.finding("impure", "high", used, why)
 
 
 def changes_by_itself(seen: GraderView) -> Iterator[Finding]:
     """The same evidence must get the same verdict tomorrow."""
-    for _, node in seen.walk():
-        if not isinstance(node, ast.Attribute):
-            continue
-        now = _root(node) in ("datetime", "date") and node.attr in ("now", "today", "utcnow")
-        if now or _root(node) in _CHANGES_BY_ITSELF:
+    for node, module in seen.uses():
+        clock = isinstance(node, ast.Attribute) and node.attr in ("now", "today", "utcnow")
+        if (clock and module in ("datetime", "date")) or module in _CHANGES_BY_ITSELF:
             why = ("it changes by itself", "draw with evidence.rng(); take times from the evidence")
             yield seen.finding("not-deterministic", "high", node, why)
 
