@@ -118,6 +118,9 @@ def listen_to_warnings() -> None:
     logger.propagate = False
 
 
+_LONGEST = 300  # characters of a warning: what was raised may quote anything
+
+
 class _Once(logging.Handler):
     """Prints a record that was not printed before."""
 
@@ -128,6 +131,9 @@ class _Once(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print it."""
         text = record.getMessage()
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            text = " ".join(f"{text}: {type(error).__name__}: {error}".split())[:_LONGEST]
         if text not in self._seen:
             self._seen.add(text)
             say(f"envkit: {record.levelname.lower()}: {text}")

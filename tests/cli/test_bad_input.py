@@ -47,6 +47,17 @@ def one_error(done, status: int, *words: str) -> None:
         ("import Data", "import (", ["SyntaxError"]),
         ("total = rng.randint(3, 9)", "total = 1 / 0", ["ZeroDivisionError"]),
         ("return Task(", "return dict(", ["dict", "Task"]),
+        ('{"train": 20, "test": 5}', "{}", ["World.splits", "world.py, line 12"]),
+        ('{"train": 20, "test": 5}', '["train"]', ["World.splits", "sizes by name"]),
+        ('{"train": 20, "test": 5}', '{"train": "many"}', ["World.splits", "'many'"]),
+        ("[table.frozen()]", '["table/value.json"]', ["World.evidence", "str"]),
+        ("[table.frozen()]", "table.frozen()", ["World.evidence", "list"]),
+        ("[table.frozen()]", "[Terminal().files('x')]", ["World.evidence", "table"]),
+        ("[table.frozen()]", "[shell.files('x')]", ["'shell'", "world.py, line 17"]),
+        ("    splits =", '    version = "one"\n    splits =', ["World.version"]),
+        ("    splits =", "    class Config: pass\n    splits =", ["World.Config", "pydantic"]),
+        ("@classmethod\n    def task", "def task", ["World.task", "@classmethod"]),
+        ("table = Data", "other = table = Data", ["World.table", "'other'"]),
     ],
 )  # fmt: skip
 def test_what_an_author_got_wrong(envkit, world, old, new, words):
@@ -59,7 +70,9 @@ def test_what_an_author_got_wrong(envkit, world, old, new, words):
         (["rollout"], ["which environment", "envkit list"]),
         (["rollout", "not a spec"], ["not an environment spec"]),
         (["rollout", "nopack/x"], ["no pack is called 'nopack'", "desk"]),
-        (["rollout", "desk/nope"], ["logdesk"]),
+        (["rollout", "desk/nope"], ["no environment 'nope'", "logdesk"]),
+        (["rollout", "desk"], ["is a pack", "desk/bugfix, desk/logdesk"]),
+        (["attack", "desk/logdesk", "--tasks", "3000"], ["2000"]),
         (["rollout", "desk/logdesk@99"], ["version 1"]),
         (["rollout", "desk/logdesk?levle=hard"], ["levle", "level"]),
         (["rollout", "file:nothing.py:World"], ["no such file"]),
@@ -75,6 +88,7 @@ def test_what_an_author_got_wrong(envkit, world, old, new, words):
         (["rollout", "desk/logdesk", "--show"], ["--task"]),
         (["rollout", "desk/logdesk", "--resume"], ["--out"]),
         (["rollout", "desk/logdesk", "--task", "third"], ["index"]),
+        (["rollout", "desk/logdesk", "--task", "4000"], ["task 4000", "2000"]),
         (["rollout", "desk/logdesk", "--salt-file", "no"], ["salt file no", "openssl"]),
         (["rollout", "desk/logdesk", "--out", "/proc/x"], ["--out /proc/x"]),
         (["rollout", "--config", "no.toml"], ["no.toml"]),
@@ -89,6 +103,54 @@ def test_what_an_author_got_wrong(envkit, world, old, new, words):
 )
 def test_wrong_use(envkit, argv, words):
     one_error(envkit(*argv), 2, *words)
+
+
+def test_a_script_that_breaks_is_told_with_its_line(envkit, world):
+    done = envkit(
+        "rollout", world('yield call("add", n=task.gold.total)', "yield 1 / 0"), "--tasks", 1
+    )
+    assert done.status == 1
+    assert "script raised ZeroDivisionError at world.py:" in done.err
+
+
+def test_near_misses_that_are_no_mapping(envkit, world):
+    spec = world(
+        'return {"less": play(task.gold.total - 1), "more": play(task.gold.total + 1)}',
+        "return [play(1)]",
+    )
+    done = envkit("rollout", spec, "--policy", "near-misses", "--tasks", 1)
+    assert done.status == 1
+    assert "near_misses gave a list" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_run_in_which_nothing_was_played_says_so(envkit, world):
+    done = envkit("rollout", world("def near_misses", "def near"), "--policy", "near-misses")
+    assert done.status == 1
+    assert "nothing was played: near_misses()" in done.err
+
+
+def test_an_oracle_that_falls_short_is_told_how_to_see_why(envkit, world, tmp_path):
+    spec = world('"table/value.json"', '"table/valeu.json"')
+    done = envkit("rollout", spec, "--tasks", 2, "--out", "run")
+    assert done.status == 1
+    assert "the oracle left 2 of 2 unsolved" in done.err
+    shown = envkit("rollout", "--out", "run", "--task", "0", "--show")
+    assert shown.status == 0
+    assert "total: 0" in shown.out
+
+
+def test_what_a_tool_raised_is_said_in_one_line(envkit, world):
+    done = envkit("rollout", world('["x"] += n', '["y"] += n'), "--tasks", 1)
+    assert "envkit: warning: tool add raised: KeyError: 'y'\n" in done.err
+
+
+@pytest.mark.parametrize("flag", ["--md", "--out"])
+def test_a_report_that_cannot_be_kept_is_refused_before_anything_is_played(
+    envkit, world, monkeypatch, flag
+):
+    monkeypatch.setattr("envkit.audit.audit.audit", None)  # playing would fail otherwise
+    one_error(envkit("audit", world(), flag, "/proc/x/report"), 2, "/proc/x/report")
 
 
 def test_a_wrong_setting_in_a_file_is_named_with_what_was_meant(envkit, tmp_path):
