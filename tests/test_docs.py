@@ -10,8 +10,10 @@ import pytest
 import typer
 
 from envkit.cli import app
+from envkit.guards.static.structure import check
 from envkit.rollout.policy import policy_source
 from envkit.rollout.runner import Runner, RunSettings
+from envkit.scaffold import new_pack
 
 ROOT = Path(__file__).parent.parent
 HOW_TO = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("docs/how-to/*.md"))]
@@ -61,6 +63,14 @@ def test_the_tutorial_and_the_adapters_have_environments_to_play():
         "docs/tutorial.md",
         *(f"docs/how-to/{n}.md" for n in ("agents", "combine", "memory")),
     }
+
+
+def test_the_tutorials_class_fits_the_pack_that_it_is_copied_into(tmp_path):
+    new_pack("stock", tmp_path)
+    source = snippets("docs/tutorial.md")[0]
+    (tmp_path / "stock/src/envkit_stock/stock.py").write_text(source)
+    findings, _ = check(str(tmp_path / "stock"))
+    assert findings == []
 
 
 @pytest.mark.parametrize("page", HOW_TO)

@@ -96,6 +96,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str =
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
     )
     for name in columns:
         right, folds = name.startswith(">"), name.startswith("~")
@@ -104,7 +106,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str =
             justify="right" if right else "left",
             no_wrap=not folds,
             overflow="fold",
-            min_width=10 if folds else None,
+            min_width=8 if folds else None,
         )
     for row in rows:
         made.add_row(*(Text(escaped(cell)) for cell in row))

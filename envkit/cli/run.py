@@ -182,7 +182,7 @@ def _report(config: RunConfig, summary: Summary, out: Path, order: Order, tally:
         document({**summary.as_json(), "out": str(out)})
     else:
         for made in tally.tables(summary):
-            console().print(made)
+            console().print(made, end="\n\n")
         console().print(f"record: {out}", soft_wrap=True)
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import json
+import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -257,3 +260,47 @@ def test_an_image_that_is_missing(envkit, world, backend):
     spec = world("table = Data", 'shell = Terminal(image="no/such:image")\n    table = Data')
     done = envkit("rollout", spec, "--backend", backend, "--tasks", "2")
     one_error(done, 3, "'no/such:image' is not on this machine")
+
+
+def run_with(redirection: str, *argv: str) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own, its streams as a shell's redirection leaves them."""
+    main = "import sys; from envkit.cli import main; sys.exit(main())"
+    command = shlex.join([sys.executable, "-c", main, *argv])
+    return subprocess.run(
+        ["bash", "-c", f"{command} {redirection}"], check=False, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("redirection", "argv", "status"),
+    [
+        (">&-", ["list"], 0),
+        (">&-", ["list", "--json"], 0),
+        ("2>&-", ["rollout", "nopack/x"], 2),
+        (">&- 2>&-", ["rollout", "nopack/x", "--json"], 2),
+    ],
+)
+def test_a_closed_stream_swallows_what_is_said_and_nothing_else(redirection, argv, status):
+    done = run_with(redirection, *argv)
+    assert (done.returncode, done.stderr) == (status, "")
+
+
+@pytest.mark.parametrize("json_or_not", [[], ["--json"]])
+def test_a_full_disk_is_one_line(json_or_not):
+    done = run_with("> /dev/full", "list", *json_or_not)
+    assert done.returncode == 3
+    assert done.stderr == "envkit: error: No space left on device; make room, and try again\n"
+
+
+@pytest.mark.parametrize("json_or_not", [[], ["--json"]])
+def test_a_reader_that_has_seen_enough_is_no_error(json_or_not):
+    done = run_with("| true; exit ${PIPESTATUS[0]}", "list", *json_or_not)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_names_are_whole_on_a_narrow_screen(envkit, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = envkit("list").out
+    assert "desk/logdesk " in shown
+    assert "shop/checkout " in shown
+    assert max(map(len, shown.splitlines())) <= 60
