@@ -29,6 +29,8 @@ from envkit.errors import EnvkitError, SpecError
 PACKS = "envkit.envs"
 SOURCES = "envkit.sources"
 MANIFEST = "envkit.json"
+EXTRAS = {"fastapi": "api", "openai": "openai", "playwright": "browser", "torch": "train"}
+"""What brings a library that a pack may import."""
 
 
 class EnvEntry(Frozen):
@@ -218,7 +220,9 @@ def _why(error: BaseException, folder: Path) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if Path(frame.filename).is_relative_to(folder)]
     place = f" ({Path(theirs[-1].filename).name}, line {theirs[-1].lineno})" if theirs else ""
-    return f"{type(error).__name__}: {error}{place}"
+    extra = EXTRAS.get(error.name or "") if isinstance(error, ModuleNotFoundError) else None
+    remedy = f"; pip install 'envkit[{extra}]'" if extra else ""
+    return f"{type(error).__name__}: {error}{place}{remedy}"
 
 
 def _env_class(module: ModuleType, name: str, place: str) -> type[Env[Any]]:

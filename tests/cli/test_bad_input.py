@@ -171,6 +171,12 @@ def test_a_file_that_exits_is_wrong_use(envkit, tmp_path):
     one_error(envkit("rollout", "file:leaves.py:W"), 2, "leaves.py", "SystemExit")
 
 
+def test_a_library_that_is_missing_is_named_with_what_brings_it(envkit, world, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    spec = world("from random import Random", "from random import Random; import fastapi")
+    one_error(envkit("rollout", spec), 2, "fastapi", "pip install 'envkit[api]'")
+
+
 def test_an_error_is_the_one_document_where_json_was_asked_for(envkit):
     done = envkit("rollout", "nopack/x", "--json")
     assert done.json["status"] == 2
