@@ -42,7 +42,7 @@ def refuse_malformed(cls: Any, adapters: Collection[str]) -> None:
 def _refuse_splits(cls: Any) -> None:
     splits = cls.splits
     good = isinstance(splits, Mapping) and all(
-        isinstance(name, str) and (size is None or _count(size, least=1))
+        isinstance(name, str) and (size is None or _count(size, least=0))
         for name, size in splits.items()
     )
     if not splits or not good:
