@@ -2,8 +2,8 @@
 
     from envkit import Env, Task, Terminal, Evidence, Score, call
 
-Importing this loads the standard library and pydantic, nothing else; an adapter imports what it needs when a world
-opens.
+Importing this loads the standard library and pydantic, nothing else; an adapter imports what it
+needs when a world opens.
 """
 
 import typing

@@ -1,11 +1,16 @@
-"""What is checked about a class while it is made: static judges, adapters with one name, the type of gold."""
+"""What is checked about a class while it is made: static judges, adapters with one name, attributes of their kind."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from inspect import getattr_static
 from itertools import product
+from types import FunctionType
 from typing import Any, TypeVar, get_args, get_origin
 
-from envkit.adapter import Adapter
+from pydantic import BaseModel
+
+from envkit.adapter import Adapter, Artefact
 from envkit.errors import DeclarationError
 
 
@@ -17,6 +22,54 @@ def refuse_unless_static(cls: type, *names: str) -> None:
                 f"{base.__qualname__}.{name} must be a static method: it runs in the judge, where no world"
                 f" exists; write @staticmethod above it"
             )
+
+
+def refuse_malformed(cls: Any, adapters: Collection[str]) -> None:
+    """Raise DeclarationError where an attribute of an environment is not what its name promises."""
+    if not _count(cls.version, least=1):
+        raise DeclarationError(f"{cls.__qualname__}.version {cls.version!r}: a number, from 1 up")
+    if isinstance(getattr_static(cls, "task", None), FunctionType):
+        raise DeclarationError(
+            f"{cls.__qualname__}.task must be a class method: no world exists when a task is made; write @classmethod"
+            " above it"
+        )
+    if not (isinstance(cls.Config, type) and issubclass(cls.Config, BaseModel)):
+        raise DeclarationError(f"{cls.__qualname__}.Config must be a pydantic model")
+    _refuse_splits(cls)
+    _refuse_evidence(cls, adapters)
+
+
+def _refuse_splits(cls: Any) -> None:
+    splits = cls.splits
+    good = isinstance(splits, Mapping) and all(
+        isinstance(name, str) and (size is None or _count(size, least=0))
+        for name, size in splits.items()
+    )
+    if not splits or not good:
+        raise DeclarationError(
+            f"{cls.__qualname__}.splits {splits!r}: write sizes by name, such as"
+            ' {"train": 2000, "test": 500}; None is endless'
+        )
+
+
+def _refuse_evidence(cls: Any, adapters: Collection[str]) -> None:
+    evidence = cls.evidence
+    listed = isinstance(evidence, list | tuple)
+    for item in evidence if listed else (evidence,):
+        if not (listed and isinstance(item, Artefact)):
+            raise DeclarationError(
+                f"{cls.__qualname__}.evidence must be a list of what adapters freeze, such as"
+                f' [shell.files("answer.txt")]; this is a {type(item).__name__}'
+            )
+        if item.adapter.name not in adapters and "evidence" in vars(cls):  # a subclass may drop one
+            raise DeclarationError(
+                f"{cls.__qualname__}.evidence names an adapter that the class does not declare;"
+                f" there are {', '.join(adapters) or 'none'}"
+            )
+
+
+def _count(value: object, *, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def declared_adapters(cls: type) -> dict[str, Adapter[Any]]:

@@ -23,7 +23,7 @@ from envkit.data.probe import Grading
 from envkit.data.score import Finding
 from envkit.data.task import G, PublicTask, Task
 from envkit.data.tool import Tool, ToolResult, tool
-from envkit.declare import declared_adapters, gold_type, refuse_unless_static
+from envkit.declare import declared_adapters, gold_type, refuse_malformed, refuse_unless_static
 from envkit.host import Host
 from envkit.toolbox import TOO_LATE, Toolbox, tools_in
 
@@ -77,6 +77,7 @@ class Env(Generic[G]):
         super().__init_subclass__(**kwargs)
         refuse_unless_static(cls, "grade", "solve", "near_misses")
         cls._adapters = declared_adapters(cls)
+        refuse_malformed(cls, cls._adapters)
         cls._own_tools = tools_in(cls)
         cls._gold = gold_type(cls, Env)
 

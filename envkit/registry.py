@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
@@ -23,11 +24,13 @@ from pydantic import Field, ValidationError
 from envkit.data.spec import EnvSpec
 from envkit.data.task import Frozen
 from envkit.env import Env
-from envkit.errors import SpecError
+from envkit.errors import EnvkitError, SpecError
 
 PACKS = "envkit.envs"
 SOURCES = "envkit.sources"
 MANIFEST = "envkit.json"
+EXTRAS = {"fastapi": "api", "openai": "openai", "playwright": "browser", "torch": "train"}
+"""What brings a library that a pack may import."""
 
 
 class EnvEntry(Frozen):
@@ -109,7 +112,7 @@ class FileSource:
             except (Exception, SystemExit) as error:
                 # whatever a user's module raises is the one thing to report
                 sys.modules.pop(module_name, None)
-                raise SpecError(f"file:{name}: {type(error).__name__}: {error}") from error
+                raise SpecError(f"file:{name}: {_why(error, path.parent)}") from error
         env = _env_class(module, class_name, f"file:{name}")
         return Loaded(f"{path}:{class_name}", env, path.parent, [path])
 
@@ -140,7 +143,7 @@ def _read(point: EntryPoint) -> Pack:
 
 def resolve(text: str | EnvSpec) -> Resolved:
     """Load what a spec names. Raises SpecError: not installed, broken, another version, unknown settings."""
-    spec = EnvSpec.parse(text)
+    spec = _parsed(text)
     loaded = _from_source(spec) if spec.scheme else _from_pack(spec)
     version = loaded.env.version
     if spec.version is not None and spec.version != version:
@@ -150,6 +153,18 @@ def resolve(text: str | EnvSpec) -> Resolved:
     configured = _configure(loaded.env, spec)
     path = f"{spec.scheme}:{loaded.name}" if spec.scheme else loaded.name
     return Resolved(replace(spec, path=path, version=version), configured, _digest(loaded))
+
+
+def _parsed(text: str | EnvSpec) -> EnvSpec:
+    """The spec; whoever wrote a pack's name alone is told what it holds."""
+    try:
+        return EnvSpec.parse(text)
+    except SpecError:
+        named = next((p.manifest for p in packs() if p.name == text and p.manifest), None)
+        if named is None:
+            raise
+        envs = ", ".join(f"{text}/{name}" for name in sorted(named.envs))
+        raise SpecError(f"{text!r} is a pack; name one of its environments: {envs}") from None
 
 
 def _from_source(spec: EnvSpec) -> Loaded:
@@ -184,23 +199,38 @@ def _from_pack(spec: EnvSpec) -> Loaded:
         raise SpecError(f"{spec}: pack {name!r} (from {pack.dist}) is broken: {pack.problem}")
     entry = pack.manifest.envs.get(env_name)
     if entry is None:
-        raise SpecError(f"{spec}: pack {name!r} has {', '.join(sorted(pack.manifest.envs))}")
+        known = ", ".join(sorted(pack.manifest.envs)) or "none"
+        raise SpecError(f"{spec}: pack {name!r} has no environment {env_name!r}; it has {known}")
     module_name, _, class_name = entry.cls.partition(":")
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
         # a pack may raise anything on import; the one who asked gets one line
-        raise SpecError(
-            f"{spec}: {module_name} does not import: {type(error).__name__}: {error}"
-        ) from error
+        why = _why(error, pack.folder)
+        raise SpecError(f"{spec}: {module_name} does not import: {why}") from error
     env = _env_class(module, class_name, str(spec))
     return Loaded(spec.path, env, pack.folder, pack.folder.rglob("*"))
+
+
+def _why(error: BaseException, folder: Path) -> str:
+    """What an author's module raised, and on which of its lines."""
+    cause = error.__cause__  # before 3.12 a RuntimeError hides what `__set_name__` raised
+    if isinstance(cause, EnvkitError):
+        error = cause
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if Path(frame.filename).is_relative_to(folder)]
+    place = f" ({Path(theirs[-1].filename).name}, line {theirs[-1].lineno})" if theirs else ""
+    extra = EXTRAS.get(error.name or "") if isinstance(error, ModuleNotFoundError) else None
+    remedy = f"; pip install 'envkit[{extra}]'" if extra else ""
+    return f"{type(error).__name__}: {error}{place}{remedy}"
 
 
 def _env_class(module: ModuleType, name: str, place: str) -> type[Env[Any]]:
     cls = getattr(module, name, None)
     if not (isinstance(cls, type) and issubclass(cls, Env)):
-        raise SpecError(f"{place}: {module.__name__} has no Env class {name!r}")
+        own = [value for value in vars(module).values() if isinstance(value, type)]
+        known = [c.__name__ for c in own if issubclass(c, Env) and c.__module__ == module.__name__]
+        raise SpecError(f"{place}: no Env class {name!r}; there is {', '.join(known) or 'none'}")
     return cls
 
 

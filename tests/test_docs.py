@@ -10,8 +10,10 @@ import pytest
 import typer
 
 from envkit.cli import app
+from envkit.registry import Manifest, resolve
 from envkit.rollout.policy import policy_source
 from envkit.rollout.runner import Runner, RunSettings
+from envkit.scaffold import new_pack
 
 ROOT = Path(__file__).parent.parent
 HOW_TO = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("docs/how-to/*.md"))]
@@ -61,6 +63,18 @@ def test_the_tutorial_and_the_adapters_have_environments_to_play():
         "docs/tutorial.md",
         *(f"docs/how-to/{n}.md" for n in ("agents", "combine", "memory")),
     }
+
+
+def test_the_tutorials_class_fits_the_pack_that_it_is_copied_into(tmp_path):
+    new_pack("stock", tmp_path)
+    package = tmp_path / "stock" / "src" / "envkit_stock"
+    (package / "stock.py").write_text(snippets("docs/tutorial.md")[0])
+    env = resolve(f"file:{package}/stock.py:Stock").env
+    listed = Manifest.model_validate_json((package / "envkit.json").read_text()).envs["stock"]
+    assert (listed.version, listed.splits) == (env.version, env.splits)
+    assert list(listed.adapters) == [
+        type(adapter).__name__.lower() for adapter in env._adapters.values()
+    ]
 
 
 @pytest.mark.parametrize("page", HOW_TO)

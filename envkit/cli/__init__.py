@@ -7,10 +7,12 @@ Exit status: 0 done, 1 the thing checked fell short, 2 wrong use, 3 the machine 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -74,9 +76,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
+    _open_closed_streams()
     listen_to_warnings()
     with stdout_for_the_document() if "--json" in arguments else contextlib.nullcontext():
         return _run(arguments, debug=debug)
+
+
+def _open_closed_streams() -> None:
+    """Where the caller closed stdout or stderr, what is said there goes nowhere, and no file takes its number."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for as long as we run
 
 
 def _run(arguments: Sequence[str], *, debug: bool) -> int:
@@ -85,9 +95,8 @@ def _run(arguments: Sequence[str], *, debug: bool) -> int:
         sys.stdout.flush()
     except EnvkitError as error:
         return _fail(str(error), _status(error), arguments, debug=debug)
-    except BrokenPipeError:  # the reader of a pipe has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except (OSError, SystemExit) as error:
+        return _unwritten(error, arguments, debug=debug)
     except (typer.Abort, KeyboardInterrupt):
         return _fail("stopped", STOPPED, arguments, debug=debug)
     except Exception as error:
@@ -97,6 +106,25 @@ def _run(arguments: Sequence[str], *, debug: bool) -> int:
             raise
         return _fail(_with_help(error, message()), WRONG_USE, arguments, debug=debug)
     return status if isinstance(status, int) else 0
+
+
+def _unwritten(error: OSError | SystemExit, arguments: Sequence[str], *, debug: bool) -> int:
+    """What to do where stdout or a disk takes no more; whatever else it is goes on."""
+    # rich and typer make an exit of a pipe whose reader has seen enough
+    seen_enough = isinstance(
+        error if isinstance(error, OSError) else error.__context__, BrokenPipeError
+    )
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if not (seen_enough or full):
+        raise error
+    # Under --json `sys.stdout` is another, so it is the one that the process was given. What is
+    # left in its buffer is dropped here, for Python would complain of it at its end.
+    stdout = sys.__stdout__.fileno() if sys.__stdout__ else 1
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout)
+    if seen_enough:
+        return 0
+    full_disk = f"{os.strerror(errno.ENOSPC)}; make room, and try again"
+    return _fail(full_disk, MISSING, arguments, debug=debug)
 
 
 def _status(error: EnvkitError) -> int:

@@ -25,11 +25,12 @@ def attack(  # noqa: PLR0913 - a parameter is a flag
     import asyncio
 
     from envkit.audit.attack import attack as play
-    from envkit.cli.settings import configure
+    from envkit.cli.settings import configure, refuse_too_many
     from envkit.rollout.runner import RunSettings
 
     flags = {"spec": spec, "split": split, "tasks": tasks, "concurrency": concurrency}
     told = configure(None, {**flags, "backend": backend})
+    refuse_too_many(told)
     settings = RunSettings(
         told.spec, told.split, told.tasks, concurrency=told.concurrency, backend=told.backend
     )

@@ -44,6 +44,8 @@ def audit(  # noqa: PLR0913 - a parameter is a flag
 
     if fail_on not in SEVERITIES:
         raise UsageError(f"--fail-on {fail_on!r}; it is one of {', '.join(SEVERITIES)}")
+    for path in (md, None if out is None else out / "audit.json"):
+        _writable(path)
     structure, settings = _targets(spec, tasks, concurrency, backend)
     with counting("audit") as tell:
         reports = asyncio.run(_all(settings, tell))
@@ -118,11 +120,26 @@ def _files(
     return files
 
 
+def _writable(path: Path | None) -> None:
+    """Find out before minutes of play whether the report can be kept."""
+    import os
+
+    from envkit.errors import UsageError
+
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; choose another place") from None
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"{path}: can't be written; choose another place")
+
+
 def _write(path: Path, content: str) -> None:
     from envkit.errors import UsageError
 
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, "utf-8", "replace")
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; choose another place") from None

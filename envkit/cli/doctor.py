@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from envkit.cli.output import Json, console, document, say, table
+from envkit.cli.output import Json, console, counting, document, say, table
 
 
 def doctor(
@@ -23,7 +23,8 @@ def doctor(
 
     if build_image:
         clinic.build_image()
-    checks = clinic.examine()
+    with counting("trying what this machine can run"):
+        checks = clinic.examine()
     works = clinic.sandboxes(checks)
     if as_json:
         document({"checks": [asdict(check) for check in checks], "backends": works})

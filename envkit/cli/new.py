@@ -25,7 +25,7 @@ def new(
     files = new_pack(name, directory)
     folder = directory / name
     steps = [
-        f"pip install -e {shlex.quote(str(folder))}",
+        f"pip install -e {shlex.quote(f'{folder}[dev]')}",
         f"envkit validate {name}",
         f"envkit rollout {name}/{name} --policy oracle",
         f"pytest {shlex.quote(str(folder))}",

@@ -96,6 +96,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str =
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
     )
     for name in columns:
         right, folds = name.startswith(">"), name.startswith("~")
@@ -104,7 +106,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str =
             justify="right" if right else "left",
             no_wrap=not folds,
             overflow="fold",
-            min_width=10 if folds else None,
+            min_width=8 if folds else None,
         )
     for row in rows:
         made.add_row(*(Text(escaped(cell)) for cell in row))
@@ -118,6 +120,9 @@ def listen_to_warnings() -> None:
     logger.propagate = False
 
 
+_LONGEST = 300  # characters of a warning: what was raised may quote anything
+
+
 class _Once(logging.Handler):
     """Prints a record that was not printed before."""
 
@@ -128,6 +133,9 @@ class _Once(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print it."""
         text = record.getMessage()
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            text = " ".join(f"{text}: {type(error).__name__}: {error}".split())[:_LONGEST]
         if text not in self._seen:
             self._seen.add(text)
             say(f"envkit: {record.levelname.lower()}: {text}")

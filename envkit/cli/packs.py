@@ -29,7 +29,7 @@ def list_environments(*, as_json: Json = False) -> None:
     if as_json:
         document(rows)
     elif rows:
-        columns = ("environment", ">version", "adapters", "~splits", "~what it asks for")
+        columns = ("environment", ">version", "~adapters", "~splits", "~what it asks for")
         cells = [[*map(str, (r["env"], r["version"])), *_lists(r)] for r in rows]
         for line, row in zip(cells, rows, strict=True):
             line.append(row["summary"])

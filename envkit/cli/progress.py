@@ -28,6 +28,9 @@ class Tally:
     invalid: int = 0
     rewards: float = 0.0
     successes: int = 0
+    unsolved: list[int] = field(
+        default_factory=list[int]
+    )  # tasks whose valid episode earned less than 1
     by_variant: dict[str, list[float]] = field(default_factory=dict)
     _details: dict[str, int] = field(default_factory=dict)
 
@@ -42,6 +45,8 @@ class Tally:
         else:
             self.rewards += episode.reward
             self.successes += episode.reward == 1.0
+            if episode.reward != 1.0:
+                self.unsolved.append(episode.index)
         if episode.variant is not None:
             rewards = self.by_variant.setdefault(episode.variant, [])
             rewards.extend(() if episode.reward is None else (episode.reward,))

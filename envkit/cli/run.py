@@ -15,12 +15,11 @@ from typing import Any
 
 from envkit.cli.output import console, document, say
 from envkit.cli.progress import Tally, watching
-from envkit.cli.settings import RunConfig, configure
+from envkit.cli.settings import RunConfig, configure, refuse_too_many
 from envkit.cli.show import recorded, show_episodes, shown_as_json
 from envkit.data.spec import EnvSpec
 from envkit.errors import EnvkitError, UsageError
 from envkit.judge.client import Judge, JudgeSettings
-from envkit.registry import resolve
 from envkit.rollout.policy import PolicySource, policy_source
 from envkit.rollout.record import RUN, Episode
 from envkit.rollout.runner import Runner, RunSettings, Summary
@@ -62,7 +61,7 @@ def _play(order: Order) -> int:
     if order.task is not None:
         first = asyncio.run(_find(config, order.task))
         config = config.model_copy(update={"first": first, "tasks": 1})
-    _fits(config)
+    refuse_too_many(config)
     out = Path(config.out) if config.out else _new_folder(config)
     ours = not out.exists()
     _writable(out)
@@ -98,17 +97,6 @@ def _settled(order: Order) -> RunConfig:
     if file is None and order.resume and kept is not None and kept.exists():
         file = kept
     return configure(file, order.flags)
-
-
-def _fits(config: RunConfig) -> None:
-    """Refuse more tasks than there are, before a world is opened."""
-    resolved = resolve(config.spec)
-    size = resolved.env.splits.get(config.split)
-    if size is not None and config.first + config.tasks > size:
-        raise UsageError(
-            f"--tasks {config.tasks} from --first {config.first}: split {config.split!r} of"
-            f" {resolved.spec} has {size} tasks"
-        )
 
 
 def _new_folder(config: RunConfig) -> Path:
@@ -182,13 +170,19 @@ def _tell_kept(out: Path, tally: Tally, *, ours: bool) -> None:
 def _report(config: RunConfig, summary: Summary, out: Path, order: Order, tally: Tally) -> None:
     for detail in tally.details():
         say(f"envkit: invalid: {detail}")
+    if not summary.episodes:
+        say("envkit: nothing was played: near_misses() gives no script for these tasks")
+    elif config.policy == "oracle" and tally.unsolved and not order.show:
+        say(f"envkit: the oracle left {len(tally.unsolved)} of {tally.seen} unsolved; see why:")
+        show = f"--task {min(tally.unsolved)} --show"
+        say(f"  envkit rollout --out {shlex.quote(str(out))} {show}")
     if order.show:
         _report_shown(out, recorded(out, str(config.first)), order, summary)
     elif order.as_json:
         document({**summary.as_json(), "out": str(out)})
     else:
         for made in tally.tables(summary):
-            console().print(made)
+            console().print(made, end="\n\n")
         console().print(f"record: {out}", soft_wrap=True)
 
 

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 
 from envkit.data.task import Frozen
 from envkit.errors import UsageError
+from envkit.registry import resolve
 
 OPTIONS = {
     "openai": ("base_url", "temperature", "max_tokens", "price"),
@@ -75,6 +76,16 @@ def configure(file: Path | None, flags: Mapping[str, Any]) -> RunConfig:
         name = str(problem["loc"][0])
         where = f"--{_flag(name)}" if name in given else f"{file}: {name}"
         raise UsageError(f"{where} {settings[name]!r}: {problem['msg']}") from None
+
+
+def refuse_too_many(config: RunConfig) -> None:
+    """Refuse more tasks than there are, before a world is opened. Raises UsageError."""
+    resolved = resolve(config.spec)
+    size = resolved.env.splits.get(config.split)
+    if size is not None and config.first + config.tasks > size:
+        start = f" from --first {config.first}" if config.first else ""
+        asked = f"task {config.first}" if config.tasks == 1 else f"--tasks {config.tasks}{start}"
+        raise UsageError(f"{asked}: split {config.split!r} of {resolved.spec} has {size} tasks")
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -79,7 +79,11 @@ class Worker:
         """The names of a task's near-misses."""
         task = self._task(split, index).task.model_copy(deep=True)
         with self._author("near_misses", f"{split}/{index}"):
-            return {"names": list(for_seat(self._env.near_misses, task, SEAT))}
+            scripts = for_seat(self._env.near_misses, task, SEAT)
+        if not (isinstance(scripts, Mapping) and all(isinstance(name, str) for name in scripts)):
+            kind = type(scripts).__name__
+            raise AuthorError(f"near_misses gave a {kind}, not a mapping from names to scripts")
+        return {"names": list(scripts)}
 
     def _task(self, split: str, index: int) -> _Made:
         place = (split, index)
@@ -235,12 +239,11 @@ class Worker:
     @contextmanager
     def _author(self, what: str, place: str = "") -> Iterator[None]:
         """Turn whatever an author's code raises into one line: what, where, and the message if it is no secret."""
+        doing = f"{self._spec}: {what} {place}".rstrip()
         try:
             yield
         except ValidationError as error:
-            raise AuthorError(
-                f"{self._spec}: {what} {place}: {error.title}: {self._problems(error)}"
-            ) from None
+            raise AuthorError(f"{doing}: {error.title}: {self._problems(error)}") from None
         except (AuthorError, _Ended):
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 - authors may raise anything
@@ -248,9 +251,7 @@ class Worker:
             line = f"{Path(frame.filename).name}:{frame.lineno}"
             # under a private salt a message could quote gold, and this line leaves the judge
             message = f": {error}" if self._salt == PUBLIC_SALT else ""
-            raise AuthorError(
-                f"{self._spec}: {what} {place} raised {type(error).__name__} at {line}{message}"
-            ) from None
+            raise AuthorError(f"{doing} raised {type(error).__name__} at {line}{message}") from None
 
     def _problems(self, error: ValidationError) -> str:
         """Where and what, without the input: it may be gold.

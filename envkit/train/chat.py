@@ -13,7 +13,9 @@ Chat = dict[str, Any]
 
 NOTHING_NEW = "[nothing new]"
 MARK = "\ue000"  # private use: stands for a control token's text while the template runs
-_MARKUP = re.compile(r"[<\[].*[>\]]")
+_MARKUP = re.compile(
+    r"[<\[].*[>\]]"
+)  # an added token of this shape controls, though it be not `special`
 
 
 def as_chat(action: Action) -> Chat:
@@ -90,9 +92,6 @@ class Guard:
             if piece
         )
         return [token for ids in encoded for token in ids]
-
-
-_MARKUP = re.compile(r"[<\[].*[>\]]")
 
 
 def _hold(text: str, held: list[str]) -> str:

@@ -1,8 +1,7 @@
 """Checkpoints: folders that are there whole or not at all.
 
 Nothing here keeps the state of a random generator, for there is none: what is sampled, planned, shuffled or permuted
-is a
-function of the run's seed and the step.
+is a function of the run's seed and the step.
 """
 
 from __future__ import annotations

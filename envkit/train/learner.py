@@ -1,8 +1,7 @@
 """The learner: rows in, better weights out. It never sees an environment.
 
 Rows are padded into micro-batches of a token budget; the sum of the loss over all of them is divided once, by the
-number of
-trained tokens of the optimizer step. So the gradient is the same however the rows are packed.
+number of trained tokens of the optimizer step. So the gradient is the same however the rows are packed.
 """
 
 from __future__ import annotations

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import json
+import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -47,6 +50,17 @@ def one_error(done, status: int, *words: str) -> None:
         ("import Data", "import (", ["SyntaxError"]),
         ("total = rng.randint(3, 9)", "total = 1 / 0", ["ZeroDivisionError"]),
         ("return Task(", "return dict(", ["dict", "Task"]),
+        ('{"train": 20, "test": 5}', "{}", ["World.splits", "world.py, line 12"]),
+        ('{"train": 20, "test": 5}', '["train"]', ["World.splits", "sizes by name"]),
+        ('{"train": 20, "test": 5}', '{"train": "many"}', ["World.splits", "'many'"]),
+        ("[table.frozen()]", '["table/value.json"]', ["World.evidence", "str"]),
+        ("[table.frozen()]", "table.frozen()", ["World.evidence", "list"]),
+        ("[table.frozen()]", "[Terminal().files('x')]", ["World.evidence", "table"]),
+        ("[table.frozen()]", "[shell.files('x')]", ["'shell'", "world.py, line 17"]),
+        ("    splits =", '    version = "one"\n    splits =', ["World.version"]),
+        ("    splits =", "    class Config: pass\n    splits =", ["World.Config", "pydantic"]),
+        ("@classmethod\n    def task", "def task", ["World.task", "@classmethod"]),
+        ("table = Data", "other = table = Data", ["World.table", "'other'"]),
     ],
 )  # fmt: skip
 def test_what_an_author_got_wrong(envkit, world, old, new, words):
@@ -59,7 +73,9 @@ def test_what_an_author_got_wrong(envkit, world, old, new, words):
         (["rollout"], ["which environment", "envkit list"]),
         (["rollout", "not a spec"], ["not an environment spec"]),
         (["rollout", "nopack/x"], ["no pack is called 'nopack'", "desk"]),
-        (["rollout", "desk/nope"], ["logdesk"]),
+        (["rollout", "desk/nope"], ["no environment 'nope'", "logdesk"]),
+        (["rollout", "desk"], ["is a pack", "desk/bugfix, desk/logdesk"]),
+        (["attack", "desk/logdesk", "--tasks", "3000"], ["2000"]),
         (["rollout", "desk/logdesk@99"], ["version 1"]),
         (["rollout", "desk/logdesk?levle=hard"], ["levle", "level"]),
         (["rollout", "file:nothing.py:World"], ["no such file"]),
@@ -75,6 +91,7 @@ def test_what_an_author_got_wrong(envkit, world, old, new, words):
         (["rollout", "desk/logdesk", "--show"], ["--task"]),
         (["rollout", "desk/logdesk", "--resume"], ["--out"]),
         (["rollout", "desk/logdesk", "--task", "third"], ["index"]),
+        (["rollout", "desk/logdesk", "--task", "4000"], ["task 4000", "2000"]),
         (["rollout", "desk/logdesk", "--salt-file", "no"], ["salt file no", "openssl"]),
         (["rollout", "desk/logdesk", "--out", "/proc/x"], ["--out /proc/x"]),
         (["rollout", "--config", "no.toml"], ["no.toml"]),
@@ -91,6 +108,54 @@ def test_wrong_use(envkit, argv, words):
     one_error(envkit(*argv), 2, *words)
 
 
+def test_a_script_that_breaks_is_told_with_its_line(envkit, world):
+    done = envkit(
+        "rollout", world('yield call("add", n=task.gold.total)', "yield 1 / 0"), "--tasks", 1
+    )
+    assert done.status == 1
+    assert "script raised ZeroDivisionError at world.py:" in done.err
+
+
+def test_near_misses_that_are_no_mapping(envkit, world):
+    spec = world(
+        'return {"less": play(task.gold.total - 1), "more": play(task.gold.total + 1)}',
+        "return [play(1)]",
+    )
+    done = envkit("rollout", spec, "--policy", "near-misses", "--tasks", 1)
+    assert done.status == 1
+    assert "near_misses gave a list" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_run_in_which_nothing_was_played_says_so(envkit, world):
+    done = envkit("rollout", world("def near_misses", "def near"), "--policy", "near-misses")
+    assert done.status == 1
+    assert "nothing was played: near_misses()" in done.err
+
+
+def test_an_oracle_that_falls_short_is_told_how_to_see_why(envkit, world, tmp_path):
+    spec = world('"table/value.json"', '"table/valeu.json"')
+    done = envkit("rollout", spec, "--tasks", 2, "--out", "run")
+    assert done.status == 1
+    assert "the oracle left 2 of 2 unsolved" in done.err
+    shown = envkit("rollout", "--out", "run", "--task", "0", "--show")
+    assert shown.status == 0
+    assert "total: 0" in shown.out
+
+
+def test_what_a_tool_raised_is_said_in_one_line(envkit, world):
+    done = envkit("rollout", world('["x"] += n', '["y"] += n'), "--tasks", 1)
+    assert "envkit: warning: tool add raised: KeyError: 'y'\n" in done.err
+
+
+@pytest.mark.parametrize("flag", ["--md", "--out"])
+def test_a_report_that_cannot_be_kept_is_refused_before_anything_is_played(
+    envkit, world, monkeypatch, flag
+):
+    monkeypatch.setattr("envkit.audit.audit.audit", None)  # playing would fail otherwise
+    one_error(envkit("audit", world(), flag, "/proc/x/report"), 2, "/proc/x/report")
+
+
 def test_a_wrong_setting_in_a_file_is_named_with_what_was_meant(envkit, tmp_path):
     path = tmp_path / "run.toml"
     path.write_text('spec = "desk/logdesk"\nconcurency = 3\n')
@@ -104,6 +169,12 @@ def test_a_wrong_setting_in_a_file_is_named_with_what_was_meant(envkit, tmp_path
 def test_a_file_that_exits_is_wrong_use(envkit, tmp_path):
     (tmp_path / "leaves.py").write_text("import sys\nsys.exit(0)\n")
     one_error(envkit("rollout", "file:leaves.py:W"), 2, "leaves.py", "SystemExit")
+
+
+def test_a_library_that_is_missing_is_named_with_what_brings_it(envkit, world, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    spec = world("from random import Random", "from random import Random; import fastapi")
+    one_error(envkit("rollout", spec), 2, "fastapi", "pip install 'envkit[api]'")
 
 
 def test_an_error_is_the_one_document_where_json_was_asked_for(envkit):
@@ -195,3 +266,47 @@ def test_an_image_that_is_missing(envkit, world, backend):
     spec = world("table = Data", 'shell = Terminal(image="no/such:image")\n    table = Data')
     done = envkit("rollout", spec, "--backend", backend, "--tasks", "2")
     one_error(done, 3, "'no/such:image' is not on this machine")
+
+
+def run_with(redirection: str, *argv: str) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own, its streams as a shell's redirection leaves them."""
+    main = "import sys; from envkit.cli import main; sys.exit(main())"
+    command = shlex.join([sys.executable, "-c", main, *argv])
+    return subprocess.run(
+        ["bash", "-c", f"{command} {redirection}"], check=False, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("redirection", "argv", "status"),
+    [
+        (">&-", ["list"], 0),
+        (">&-", ["list", "--json"], 0),
+        ("2>&-", ["rollout", "nopack/x"], 2),
+        (">&- 2>&-", ["rollout", "nopack/x", "--json"], 2),
+    ],
+)
+def test_a_closed_stream_swallows_what_is_said_and_nothing_else(redirection, argv, status):
+    done = run_with(redirection, *argv)
+    assert (done.returncode, done.stderr) == (status, "")
+
+
+@pytest.mark.parametrize("json_or_not", [[], ["--json"]])
+def test_a_full_disk_is_one_line(json_or_not):
+    done = run_with("> /dev/full", "list", *json_or_not)
+    assert done.returncode == 3
+    assert done.stderr == "envkit: error: No space left on device; make room, and try again\n"
+
+
+@pytest.mark.parametrize("json_or_not", [[], ["--json"]])
+def test_a_reader_that_has_seen_enough_is_no_error(json_or_not):
+    done = run_with("| true; exit ${PIPESTATUS[0]}", "list", *json_or_not)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_names_are_whole_on_a_narrow_screen(envkit, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = envkit("list").out
+    assert "desk/logdesk " in shown
+    assert "shop/checkout " in shown
+    assert max(map(len, shown.splitlines())) <= 60

@@ -19,8 +19,7 @@ class Near:
     """A number that is met by any within `max(abs_tol, rel_tol * abs(value))` of it.
 
     It may stand for a number anywhere in an expectation: in `exact`, in a row, in a case. Unlike in
-    `math.isclose` the relative share is of the expectation alone, so that a wild answer can't widen
-    it.
+    `math.isclose` the relative share is of the expectation alone: a wild answer can't widen it.
 
     Raises:
         ValueError: a value or tolerance that is no finite number, a negative tolerance, no

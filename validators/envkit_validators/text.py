@@ -47,9 +47,8 @@ def similar(seen: object, expected: str, *, threshold: float, ignore_case: bool 
     subsequence of characters: 1.0 for equal texts only, 0.0 where no character is shared. It is 1
     less the normalised indel distance (insertions and deletions; RapidFuzz calls it
     `Indel.normalized_similarity`), and it knows nothing of meaning: "paid" and "unpaid" are 0.8
-    similar, and unrelated English texts 0.3 to 0.5. At 2/3 and below, the
-    answer with as much again beside it would pass, so such thresholds are refused. Both texts have
-    at most 2,000 characters.
+    similar, and unrelated English texts 0.3 to 0.5. At 2/3 and below, the answer with as much again
+    beside it would pass, so such thresholds are refused. Both texts have at most 2,000 characters.
 
     Raises:
         ValueError: an expected text that is empty or too long, a threshold outside (2/3, 1].
