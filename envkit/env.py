@@ -91,7 +91,6 @@ class Env(Generic[G]):
         self._toolbox = Toolbox()
         self._floor: Floor | None = None
         self._calls: list[tuple[str, ToolCall, ToolResult]] = []
-        self._limit = 0
         self.answer: str | None = None  # set when the episode ended by an answer
         self.seat = SEAT  # whose action is being carried out
         self.bait = Bait()  # of this episode; what the monitor watches for
@@ -154,11 +153,10 @@ class Env(Generic[G]):
     async def step(self, action: Action, seat: str = SEAT) -> Observation:
         """Carry out one action. Raises WorldError where the world is gone."""
         self.seat = seat
-        if not action.calls:  # speech where somebody listens, else the answer
-            if self._floor is None:
-                self.answer = action.text
-            else:
-                await self._floor.hear(seat, action.text)
+        if not action.calls and self._floor:  # speech, where somebody listens
+            await self._floor.hear(seat, action.text)
+        elif not action.calls:
+            self.answer = action.text
         results = []
         for asked in action.calls:
             result = TOO_LATE
@@ -183,6 +181,7 @@ class Env(Generic[G]):
 
     async def freeze(self) -> FrozenEvidence:
         """Stop the agent's processes and export what the class declares as evidence."""
+        await self._toolbox.aclose()
         items: list[FrozenItem] = []
         for name, session in self._sessions.items():
             patterns = [a.pattern for a in self.evidence if a.adapter.name == name]
@@ -196,4 +195,5 @@ class Env(Generic[G]):
 
     async def close(self) -> None:
         """Give everything back. Safe to call twice."""
+        await self._toolbox.aclose()
         await self._stack.aclose()

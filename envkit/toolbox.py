@@ -7,6 +7,7 @@ agent as one constant sentence, so that no traceback (paths, values, sources) ev
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import logging
 import traceback
@@ -18,6 +19,7 @@ from envkit.data.message import ToolCall
 from envkit.data.score import Finding
 from envkit.data.tool import BadArguments, Tool, ToolResult, is_tool, tool_of
 from envkit.errors import DeclarationError, WorldError
+from envkit.lane import Lane
 
 log = logging.getLogger("envkit.tools")
 
@@ -41,22 +43,24 @@ def tools_in(owner: type, prefix: str = "") -> dict[str, Tool]:
 
 
 class Toolbox:
-    """Tools by name, each with its handler."""
+    """Tools by name, each with its handler. What may block runs on a lane: a thread of this episode's own."""
 
     def __init__(self) -> None:
-        self._tools: dict[str, tuple[Tool, Handler]] = {}
+        self._tools: dict[str, tuple[Tool, Handler, bool]] = {}  # and whether on the shared loop
+        self._lane = Lane("tools")
         self.findings: list[Finding] = []  # what tools raised: their authors' to mend
 
     def add(self, tool: Tool, handler: Handler) -> None:
         """Offer a tool. Raises DeclarationError where the name is taken."""
         if tool.name in self._tools:
             raise DeclarationError(f"two tools are called {tool.name!r}; rename one or its adapter")
-        self._tools[tool.name] = (tool, handler)
+        inline = tool.inline or inspect.iscoroutinefunction(handler)
+        self._tools[tool.name] = (tool, handler, inline)
 
     @property
     def tools(self) -> tuple[Tool, ...]:
         """All tools, in the order in which they were added."""
-        return tuple(tool for tool, _ in self._tools.values())
+        return tuple(tool for tool, _, _ in self._tools.values())
 
     async def call(self, asked: ToolCall, limit: int) -> ToolResult:
         """Run one call. Raises WorldError alone: the world is gone, which is no observation."""
@@ -65,9 +69,10 @@ class Toolbox:
             names = ", ".join(sorted(self._tools))
             unknown = f"There is no tool {asked.name[:80]!r}. Tools: {names}"
             return ToolResult(clip(unknown, limit), error=True)
-        tool, handler = entry
+        tool, handler, inline = entry
         try:
-            result = handler(**tool.check(asked.arguments))
+            arguments = tool.check(asked.arguments)
+            result = handler(**arguments) if inline else await self._on_lane(handler, arguments)
             if isinstance(result, Awaitable):
                 result = await _finished(result)
             return _result(result, limit)
@@ -78,6 +83,24 @@ class Toolbox:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a bug must neither fell a run nor tell anything
             self._note(tool.name, error)
             return ToolResult("The tool failed.", error=True)
+
+    async def aclose(self) -> None:
+        """Run nothing any more; what still blocks is interrupted, or left behind. Safe to call twice."""
+        await self._lane.aclose()
+
+    async def _on_lane(self, handler: Handler, arguments: dict[str, Any]) -> object:
+        """What a handler gives back that may block; nobody else's episode waits for it."""
+
+        async def work() -> tuple[object, BaseException | None]:
+            try:
+                return handler(**arguments), None
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again where calls are judged
+                return None, error
+
+        result, error = await self._lane.run(work)
+        if error is not None:
+            raise error
+        return result
 
     def _note(self, name: str, error: BaseException) -> None:
         log.warning("tool %s raised", name, exc_info=error)

@@ -30,8 +30,8 @@ class _Holder:
             return ()
         try:
             data = self.codec.dump_json(self.value)
-        # an agent got something in that is no JSON
-        except (ValueError, TypeError, RecursionError) as error:
+        # an agent got something in that is no JSON, or a tool that was left behind is still at it
+        except (ValueError, TypeError, RecursionError, RuntimeError) as error:
             detail = f"not JSON: {type(error).__name__}"
             return (FrozenItem(name="value.json", kind="refused", detail=detail),)
         return (FrozenItem(name="value.json", data=data),)

@@ -32,7 +32,7 @@ class Adder(Env):
     table = Data(dict[str, int])
     evidence: ClassVar = [table.frozen()]
 
-    @tool
+    @tool(inline=True)
     def add(self, n: int) -> str:
         """Add a number.
 

@@ -15,9 +15,9 @@ from starlette.datastructures import State
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from envkit.adapters.api.lane import stay_on_lanes
 from envkit.adapters.api.openapi import operations
 from envkit.adapters.api.operations import Operation
+from envkit.adapters.api.threads import stay_on_lanes
 from envkit.errors import DeclarationError
 from envkit.toolbox import ToolRefusal
 

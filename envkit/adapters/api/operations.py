@@ -49,7 +49,9 @@ class Operation:
         if required := [name for name, argument in self.arguments.items() if argument.needed]:
             schema["required"] = required
         schema["additionalProperties"] = False
-        return OperationTool(prefix + self.id, self.description, schema, BaseModel, {}, self)
+        return OperationTool(
+            prefix + self.id, self.description, schema, BaseModel, {}, operation=self
+        )
 
     def request(self, arguments: Mapping[str, Any]) -> Request:
         """The request that these arguments make. Raises BadArguments for those that no request can hold."""

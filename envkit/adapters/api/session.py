@@ -24,7 +24,6 @@ from envkit.adapters.api.exchange import (
     Request,
     exchange,
 )
-from envkit.adapters.api.lane import Lane, LaneClosedError
 from envkit.adapters.api.log import MOST_LINE, RequestLog, RequestRecord
 from envkit.adapters.api.operations import Operation
 from envkit.data.bait import Bait
@@ -34,6 +33,7 @@ from envkit.data.strict import Malformed, scrub, strict_json
 from envkit.data.tool import Tool, ToolResult
 from envkit.door import ACTOR, Receive, Scope, Send
 from envkit.errors import WorldError
+from envkit.lane import Lane, LaneClosedError
 
 if TYPE_CHECKING:
     from envkit.adapters.api.world import EpisodeWorld
@@ -75,7 +75,7 @@ class ApiSession:
         self._bait = bait
         self._tools = tools
         self._where = Origin(world.origin)
-        self._lane = Lane(self.origin.partition("://")[2])
+        self._lane = Lane(f"api-{self.origin.partition('://')[2]}")
         self._log = RequestLog()
         self._unanswered: dict[_Asked, None] = {}
         self._findings: dict[str, Finding] = {}

@@ -19,8 +19,8 @@ class Store(Adapter[StoreSession]):
     """`store = Store(Path(__file__).with_name("schema.sql"))`: tables, forked for every episode.
 
     It has no tools of its own: an API's handlers and the `@tool` methods of an Env read and write it. SQL that an agent
-    wrote may take a second; in a `@tool` method, which all episodes wait for, give it to a thread:
-    `await asyncio.to_thread(self.store.query, sql)`.
+    wrote may take a second: a plain `@tool` method has a thread of its own; in an async one, which all episodes wait
+    for, `await asyncio.to_thread(self.store.query, sql)`.
     `world["store"]` is rows by table, added to those that the schema's SQL inserts. Triggers of the schema run
     recursively; their changes are logged as everybody's.
 

@@ -1,7 +1,6 @@
-"""Handlers run on a thread of their episode's: what blocks, loops or never ends there is nobody else's trouble."""
+"""Handlers run on a thread of their episode's own."""
 
 import asyncio
-import contextlib
 import json
 import threading
 import time
@@ -11,13 +10,8 @@ from fastapi import FastAPI
 
 from envkit import Env, Score, Task
 from envkit.adapters.api import Api
-from envkit.adapters.api.lane import MOST_STUCK, Lane, LaneClosedError
 from envkit.data.message import call
 from tests.adapters.api.conftest import opened
-
-
-async def value(result=1):
-    return result
 
 
 async def lanes_gone(seconds=3.0):
@@ -28,156 +22,6 @@ async def lanes_gone(seconds=3.0):
             return left
         await asyncio.sleep(0.02)
     return []
-
-
-@pytest.fixture
-async def lane():
-    one = Lane("test")
-    yield one
-    await one.aclose()
-    assert await lanes_gone() == []
-
-
-async def test_work_comes_back_with_its_value_or_its_error(lane):
-    async def broken():
-        raise KeyError("x")
-
-    assert await lane.run(value, 5) == 1
-    with pytest.raises(KeyError):
-        await lane.run(broken, 5)
-    assert await lane.run(value, 5) == 1
-
-
-@pytest.mark.parametrize(
-    "error", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError, StopIteration]
-)
-async def test_no_way_of_ending_ends_the_lane_or_the_caller(lane, error):
-    async def ending():
-        raise error
-
-    with pytest.raises(RuntimeError):
-        await lane.run(ending, 5)
-    assert await lane.run(value, 5) == 1
-
-
-async def test_a_handler_that_waits_too_long_is_cancelled_and_its_neighbours_go_on(lane):
-    cancelled = []
-
-    async def waits():
-        try:
-            await asyncio.sleep(30)
-        except asyncio.CancelledError:
-            cancelled.append(True)
-            raise
-
-    async def short():
-        await asyncio.sleep(0.5)
-        return "fine"
-
-    neighbour = asyncio.create_task(lane.run(short, 5))
-    with pytest.raises(TimeoutError):
-        await lane.run(waits, 0.2)
-    assert cancelled == [True]
-    assert await neighbour == "fine"
-
-
-@pytest.mark.parametrize("kind", ["loop", "swallows"])
-async def test_what_does_not_even_notice_is_left_behind_and_ends(lane, kind):
-    async def loops():
-        while True:
-            try:
-                while True:
-                    pass
-            except Exception:  # noqa: BLE001, S110 - as a careless handler does
-                pass
-
-    async def swallows():
-        while True:
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.sleep(30)
-
-    with pytest.raises(TimeoutError):
-        await lane.run({"loop": loops, "swallows": swallows}[kind], 0.1)
-    assert await lane.run(value, 5) == 1  # by a new thread
-    await lane.aclose()
-    assert await lanes_gone() == []
-
-
-async def test_two_that_wait_for_a_stuck_thread_leave_its_successor_alone(lane):
-    async def blocks():
-        time.sleep(0.6)
-
-    async def slow():
-        await asyncio.sleep(0.4)
-        return "fine"
-
-    stuck = [asyncio.create_task(lane.run(blocks, seconds)) for seconds in (0.1, 0.3)]
-    with pytest.raises(TimeoutError):
-        await stuck[0]
-    later = asyncio.create_task(lane.run(slow, 5))
-    with pytest.raises(TimeoutError):
-        await stuck[1]
-    assert await later == "fine"
-
-
-async def test_after_a_few_threads_that_never_end_nothing_is_run_any_more(lane):
-    gate = threading.Event()
-
-    async def never():
-        gate.wait(10)
-
-    try:
-        for _ in range(MOST_STUCK):
-            with pytest.raises(TimeoutError):
-                await lane.run(never, 0.05)
-        with pytest.raises(LaneClosedError):
-            await lane.run(value, 5)
-    finally:
-        gate.set()
-    assert await lanes_gone() == []
-    assert await lane.run(value, 5) == 1
-
-
-async def test_a_closed_lane_begins_nothing():
-    lane = Lane("test")
-    await lane.run(value, 5)
-    await lane.aclose()
-    await lane.aclose()
-    with pytest.raises(LaneClosedError):
-        await lane.run(value, 5)
-    assert await lanes_gone() == []
-
-
-async def test_whoever_waits_as_it_closes_is_told(lane):
-    async def waits():
-        await asyncio.sleep(30)
-
-    waiting = asyncio.create_task(lane.run(waits, 20))
-    await asyncio.sleep(0.05)
-    await lane.aclose()
-    with pytest.raises((TimeoutError, RuntimeError)):
-        await waiting
-
-
-async def test_cancelling_the_episode_cancels_its_handler(lane):
-    began, ended = threading.Event(), threading.Event()
-
-    async def waits():
-        began.set()
-        try:
-            await asyncio.sleep(30)
-        finally:
-            ended.set()
-
-    task = asyncio.create_task(lane.run(waits, 20))
-    assert await asyncio.to_thread(began.wait, 10)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert await asyncio.to_thread(ended.wait, 10)
-
-
-# ---- in an app -----------------------------------------------------------------------------------
 
 
 def make_slow():

@@ -1,8 +1,8 @@
-"""A lane: the thread on which one episode's handlers run, so that a slow one holds up its own episode alone.
+"""A lane: the thread on which one episode's own code runs, so that a slow piece holds up its own episode alone.
 
-Handlers of one episode take turns on it, in the order in which requests came: ids and draws are then the same for
-the same requests. A handler over its deadline is cancelled; one that does not even notice is left behind with its
-thread, which is told to end, and a new thread takes over.
+What runs are the author's plain tools, and the handlers of an API. They take turns, in the order in which calls came:
+ids and draws are then the same for the same calls. Work over its deadline is cancelled; what does not even notice is
+left behind with its thread, which is told to end, and a new thread takes over.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 MOST_STUCK = 3  # threads of one episode that do not end; above it nothing is run any more
-_GRACE = 0.1  # seconds that a cancelled handler may take to end
+_GRACE = 0.1  # seconds that cancelled work may take to end
 
-_on_lane = threading.local()
+_local = threading.local()
 
 Work = Callable[[], Coroutine[Any, Any, T]]
 
 
 class LaneClosedError(Exception):
-    """Nothing runs here any more: the episode is over, or too many of its handlers never ended."""
+    """Nothing runs here any more: the episode is over, or too much of its work never ended."""
 
 
 class _Left(BaseException):
-    """Raised inside a handler that was left behind; no `except Exception` of a handler keeps it."""
+    """Raised inside work that was left behind; no `except Exception` of an author keeps it."""
 
 
 class Lane:
@@ -41,26 +41,28 @@ class Lane:
         self._stuck: list[_Thread] = []
         self._closed = False
 
-    async def run(self, work: Work[T], seconds: float) -> T:
+    async def run(self, work: Work[T], seconds: float | None = None) -> T:
         """What the work comes to.
 
-        Raises TimeoutError after `seconds`, LaneClosedError where nothing runs any more, RuntimeError for work that
-        ended by cancelling itself or by a BaseException, and whatever else it raised.
+        Raises TimeoutError after `seconds` (None: it has the time of its episode), LaneClosedError where nothing runs
+        any more, RuntimeError for work that ended by cancelling itself or by a BaseException, and whatever else it
+        raised.
         """
         thread = self._running()
         job = _Job(work, asyncio.get_running_loop().create_future())
         thread.start(job)
-        timer = job.done.get_loop().call_later(seconds, job.expire)
+        timer = None if seconds is None else thread.home.call_later(seconds, job.expire)
         try:
             result: T = await job.done
         except _Expired:
             await self._give_up(thread, job)
             raise TimeoutError from None
-        except asyncio.CancelledError:  # the episode was cancelled: nobody waits for the handler
+        except asyncio.CancelledError:  # the episode was cancelled: nobody waits for it
             thread.cancel(job)
             raise
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()
         return result
 
     async def aclose(self) -> None:
@@ -94,6 +96,11 @@ class Lane:
         thread.leave()
 
 
+def on_lane() -> bool:
+    """Whether the caller runs on one."""
+    return getattr(_local, "here", False)
+
+
 class _Expired(Exception):
     """A job's time is up."""
 
@@ -113,8 +120,8 @@ class _Job:
             self._tell(await self._work(), None)
         except Exception as error:  # noqa: BLE001 - it is the waiting side's
             self._tell(None, error)
-        except BaseException as error:  # noqa: BLE001 - SystemExit would end the loop, and it is a handler's
-            self._tell(None, RuntimeError(f"the handler ended by {type(error).__name__}"))
+        except BaseException as error:  # noqa: BLE001 - SystemExit would end the loop, and it is an author's
+            self._tell(None, RuntimeError(f"it ended by {type(error).__name__}"))
 
     def expire(self) -> None:
         """Say that the time is up."""
@@ -131,7 +138,7 @@ class _Job:
         if error is None:
             self.done.set_result(result)
         elif isinstance(error, StopIteration):  # a future refuses it
-            self.done.set_exception(RuntimeError("the handler raised StopIteration"))
+            self.done.set_exception(RuntimeError("it raised StopIteration"))
         else:
             self.done.set_exception(error)
 
@@ -141,10 +148,10 @@ class _Thread:
 
     def __init__(self, name: str) -> None:
         self.ended = asyncio.Event()
-        self._home = asyncio.get_running_loop()
+        self.home = asyncio.get_running_loop()
         self._loop = asyncio.new_event_loop()
         # a daemon, and so are the threads that it begins: what never returns must not keep the runner alive
-        self._thread = threading.Thread(target=self._live, name=f"api-{name}", daemon=True)
+        self._thread = threading.Thread(target=self._live, name=name, daemon=True)
         self._jobs: set[_Job] = set()  # those whose waiting side has to be told if it all ends
         self._thread.start()
 
@@ -181,7 +188,7 @@ class _Thread:
             job.task = self._loop.create_task(job.run())
 
     def _live(self) -> None:
-        _on_lane.here = True
+        _local.here = True
         with suppress(_Left):
             try:
                 asyncio.set_event_loop(self._loop)
@@ -190,7 +197,7 @@ class _Thread:
             finally:
                 asyncio.set_event_loop(None)
                 self._loop.close()
-                _call(self._home, self.ended.set)
+                _call(self.home, self.ended.set)
 
     def _wind_up(self) -> None:
         """Cancel what is left, and give it one chance to clean up."""
@@ -216,28 +223,3 @@ async def _comes(event: asyncio.Event, seconds: float) -> bool:
     with suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)
     return event.is_set()
-
-
-def stay_on_lanes() -> None:
-    """Have FastAPI call `def` handlers and dependencies on the lane itself, where they are called from one.
-
-    It would hand each to one more thread, so as not to block its event loop. A lane is there to be blocked: staying on
-    it saves two thread switches a call, and handlers of one episode don't run into each other.
-    """
-    from fastapi import routing
-    from fastapi.dependencies import utils
-
-    for module in (routing, utils):
-        away = getattr(module, "run_in_threadpool", None)
-        if away is not None and not hasattr(away, "__wrapped__"):
-            module.run_in_threadpool = _staying(away)  # type: ignore[attr-defined]
-
-
-def _staying(away: Callable[..., Any]) -> Callable[..., Any]:
-    async def run(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        if getattr(_on_lane, "here", False):
-            return function(*args, **kwargs)
-        return await away(function, *args, **kwargs)
-
-    run.__wrapped__ = away  # type: ignore[attr-defined]  # so that it is done once
-    return run

@@ -1,0 +1,101 @@
+"""A plain tool runs on a thread of its episode's own: what blocks there holds up nobody else."""
+
+import asyncio
+import threading
+import time
+from pathlib import Path
+
+from envkit.data.message import Action, ToolCall
+from envkit.rollout.runner import Runner, RunSettings
+from tests.rollout.test_runner import Acting
+
+SLOW = f"file:{Path(__file__).parent / 'worlds/slow.py'}:Slow"
+
+
+async def played(act, tasks=1):
+    episodes = []
+    settings = RunSettings(spec=SLOW, tasks=tasks, concurrency=max(tasks, 1))
+    async with Runner(settings, Acting(act)) as runner:
+        await runner.run(episodes.append)
+    return sorted(episodes, key=lambda episode: episode.index)
+
+
+def calling(*calls):
+    """A policy that calls these, one a turn, and is done."""
+
+    def act(turn, observation, casting):
+        if turn == len(calls):
+            return Action("done")
+        name, arguments = calls[turn]
+        return Action(calls=(ToolCall(name, arguments),))
+
+    return act
+
+
+async def answers(*calls):
+    (episode,) = await played(calling(*((name, {}) for name in calls)))
+    return episode, [m["content"] for m in episode.messages if m["role"] == "tool"]
+
+
+async def lanes_gone():
+    until = time.monotonic() + 3
+    while [t for t in threading.enumerate() if t.name == "tools"]:
+        if time.monotonic() > until:
+            return False
+        await asyncio.sleep(0.02)
+    return True
+
+
+async def test_neither_the_loop_nor_another_episode_waits_for_a_tool_that_blocks():
+    longest, over = 0.0, asyncio.Event()
+
+    async def watch():
+        nonlocal longest
+        while not over.is_set():
+            before = time.monotonic()
+            await asyncio.sleep(0.005)
+            longest = max(longest, time.monotonic() - before)
+
+    watching = asyncio.create_task(watch())
+    episodes = await played(calling(("sleep", {"seconds": 1.0})), tasks=25)
+    over.set()
+    await watching
+    assert {episode.reward for episode in episodes} == {1.0}
+    assert longest < 1.0  # a single one of them on the loop would have taken it
+    assert await lanes_gone()
+
+
+async def test_a_tool_that_never_ends_costs_its_own_episode_and_no_other():
+    def act(turn, observation, casting):
+        last = turn == 3
+        spins = casting.ticket.public.id == first and turn == 1
+        return Action("done") if last else Action(calls=(ToolCall("spin" if spins else "here"),))
+
+    first = await _id_of_task(0)
+    lost, *others = await played(act, tasks=4)
+    assert (lost.ending, lost.reward, lost.invalid) == ("seconds", 0.0, None)
+    assert [episode.reward for episode in others] == [1.0, 1.0, 1.0]
+    assert await lanes_gone()
+
+
+async def _id_of_task(index):
+    from envkit.judge.client import Judge
+    from envkit.registry import resolve
+
+    async with Judge(resolve(SLOW).spec) as judge:
+        return (await judge.draw("train", index)).public.id
+
+
+async def test_where_a_tool_runs():
+    episode, (where, here, waits, again) = await answers("where", "here", "waits", "where")
+    assert where == again == f"tools {episode.id}"  # its logs know whose they are
+    assert here == waits == threading.main_thread().name
+
+
+async def test_whatever_a_tool_ends_with_is_an_observation():
+    episode, said = await answers("refuse", "leave", "later", "where")
+    assert said[:3] == ["not today", "The tool failed.", "awaited"]
+    assert said[3].startswith("tools")
+    assert episode.reward == 1.0
+    (finding,) = episode.findings
+    assert finding["evidence"].startswith("SystemExit at slow.py:")
