@@ -227,10 +227,13 @@ async def test_cancelled_anywhere_it_leaves_nothing(visit_on):
 
 
 async def test_a_start_that_is_cancelled_leaves_nothing(visit_on, temporary):
-    for delay in (0.05, 0.4, 0.8):
+    begun = time.monotonic()
+    async with Host() as host, visit_on(host, HELLO):
+        whole = time.monotonic() - begun
+    for share in (0.05, 0.3, 0.6):
         async with Host() as host:
             opening = asyncio.ensure_future(visit_on(host, HELLO).__aenter__())
-            await asyncio.sleep(delay)
+            await asyncio.sleep(share * whole)
             opening.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await opening
