@@ -121,7 +121,8 @@ class _Job:
         except Exception as error:  # noqa: BLE001 - it is the waiting side's
             self._tell(None, error)
         except BaseException as error:  # noqa: BLE001 - SystemExit would end the loop, and it is an author's
-            self._tell(None, RuntimeError(f"it ended by {type(error).__name__}"))
+            ended = RuntimeError(f"it ended by {type(error).__name__}")
+            self._tell(None, ended.with_traceback(error.__traceback__))
 
     def expire(self) -> None:
         """Say that the time is up."""

@@ -172,7 +172,10 @@ async def _repeats(seen: Seen, tell: Tell) -> None:
         async with limit:
             answer = await _repeat(seen, name)
             if "outcomes" in answer:
-                seen.repeats.append(Repeat(name, answer["outcomes"], answer["seconds"]))
+                outcomes = answer["outcomes"]
+                seen.repeats.append(Repeat(name, outcomes, answer["seconds"]))
+                late = [place for place, outcome in outcomes.items() if "late" in outcome]
+                seen.missing += [f"repetition ({name}): time was over in {p}" for p in late]
             else:
                 seen.missing.append(f"repetition ({name}): {answer['error']}")
             tell(name)

@@ -60,6 +60,11 @@ class Played:
         return None if told else self.verdict.reward  # type: ignore[union-attr] # told above
 
     @property
+    def late(self) -> bool:
+        """Whether its time was over first: what it came to then tells of the machine, not of the environment."""
+        return self.ending == "seconds"
+
+    @property
     def digest(self) -> str:
         """Of everything that was shown."""
         return hashlib.sha256(json.dumps(self.shown).encode()).hexdigest()

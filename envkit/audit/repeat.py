@@ -71,7 +71,7 @@ def judge_for(resolved: Resolved, told: dict[str, Any]) -> Judge:
 
 
 async def play(told: dict[str, Any]) -> dict[str, Any]:
-    """By task: its digest, the oracle's reward, and the digest of what it was shown."""
+    """By task: its digest, the oracle's reward, and the digest of what it was shown; or that its time was over."""
     resolved = resolve(told["spec"])
     worker = Worker(resolved, PUBLIC_SALT)
     outcomes: dict[str, Any] = {}
@@ -90,7 +90,10 @@ async def play(told: dict[str, Any]) -> dict[str, Any]:
                 outcome: dict[str, Any] = {"task": made.public.digest}
                 if told["worlds"]:
                     played = await perform(stage, Oracle("oracle"), Work(split, index, 0))
-                    outcome |= {"reward": played.reward, "shown": played.digest}
+                    if played.late:
+                        outcome["late"] = True
+                    else:
+                        outcome |= {"reward": played.reward, "shown": played.digest}
                 outcomes[f"{split}/{index}"] = outcome
 
         await asyncio.gather(*(one(split, index) for split, index in told["tasks"]))

@@ -17,6 +17,7 @@ from envkit.data.score import Finding
 
 WEAK = Path(__file__).parent / "weak"
 LEAKS = Path(__file__).parents[1] / "leakbench"
+WORLDS = Path(__file__).parents[1] / "worlds"
 
 
 class Gold(BaseModel):
@@ -68,6 +69,17 @@ def test_what_an_agents_values_broke_is_told_though_the_oracle_never_broke_it(ru
     seen = Seen.__new__(Seen)
     seen.plays = plays
     assert [(one.rule, one.evidence) for one in world(seen)] == [(f"world.{rule}", broke.evidence)]
+
+
+async def test_a_repetition_whose_time_was_over_is_not_run_and_no_difference():
+    spec = f"file:{WORLDS / 'late.py'}:Late"
+    settings = AuditSettings(
+        spec, tasks=1, attack_tasks=1, perturbations=("time zone", "hash seed")
+    )
+    report = await audit(settings)
+    assert [one for one in report.findings if one.rule.startswith("determinism.")] == []
+    assert "repetition (time zone): time was over in train/0" in report.card.missing
+    assert not report.complete
 
 
 def test_text_of_agents_is_no_markup():

@@ -275,7 +275,7 @@ class Napping(Env):
         await asyncio.sleep(1)
         return "Slept well."
 
-    @tool
+    @tool(inline=True)
     def interrupt(self) -> str:
         """Do as Ctrl-C does."""
         raise KeyboardInterrupt

@@ -41,7 +41,7 @@ def _differences(seen: Seen, repeat: Repeat) -> Iterator[tuple[str, str]]:
         if outcome["task"] != drawn.public.digest:
             yield drawn.place, "task"
         play = next((p for p in seen.played("oracle") if p.place == drawn.place), None)
-        if play is None or "reward" not in outcome:
+        if play is None or play.late or "reward" not in outcome:
             continue
         if outcome["reward"] != play.reward:
             yield drawn.place, "reward"
