@@ -210,6 +210,21 @@ def test_bad_input_is_named(tmp_path, repository):
         rebuild(repository, "HEAD", repository)
 
 
+def test_what_was_not_searched_is_said(repository, monkeypatch):
+    monkeypatch.setattr("envkit.guards.scan.repository.MAX_BYTES", 1 << 20)
+    (repository / "big.bin").write_bytes(bytes((1 << 20) + 1))
+    wanted = [Needle("answer", "wanted-4711")]
+    assert [f.place for f in scan(repository, "HEAD", wanted) if f.rule.endswith("-unread")] == [
+        "big.bin"
+    ]
+
+
+def test_a_git_that_does_not_end_is_one_clear_error(repository, monkeypatch):
+    monkeypatch.setattr("envkit.guards.scan.repository.SECONDS", 1e-6)
+    with pytest.raises(UsageError, match="took over 1e-06 seconds"):
+        scan(repository, "HEAD")
+
+
 def test_looking_runs_no_command_of_the_repositorys_own(tmp_path):
     def git(*arguments):
         who = ("-c", "user.name=a", "-c", "user.email=a@a.test")

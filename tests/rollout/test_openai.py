@@ -442,14 +442,17 @@ async def test_silence_is_retried_and_then_infrastructure(chat, serve):
         await policy(user("hi"))
 
 
-async def test_nobody_there_is_infrastructure(chat):
+async def test_nobody_there_is_infrastructure_and_is_said_while_it_is_tried_again(chat, caplog):
     with chat.ChatServer([]) as server:
         url = server.url
-    source = OpenAIChat("openai:m", "m", base_url=url, retries=0)
+    source = OpenAIChat("openai:m", "m", base_url=url, retries=1)
     policy = await source.open(casting())
     with pytest.raises(PolicyFailed, match="no answer from"):
         await policy(user("hi"))
     await source.aclose()
+    (warning,) = [record for record in caplog.records if record.name == "envkit.openai"]
+    assert "no answer from http://127.0.0.1:" in warning.message
+    assert warning.message.endswith("; trying again")
 
 
 @pytest.mark.parametrize(

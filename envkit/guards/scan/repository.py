@@ -71,6 +71,9 @@ def _beside(folder: Path, wanted: Sequence[Needle]) -> Iterator[Finding]:
             yield _finding(
                 place, "left over from a patch", "delete it, or commit it before the base"
             )
+        if wanted and path.stat().st_size > MAX_BYTES:
+            seen = f"only its first {MAX_BYTES >> 20} MiB were searched"
+            yield Finding(f"{RULE}-unread", "low", place, seen, "leave it out, or look through it")
         yield from look(place, data, wanted)
 
 
@@ -165,6 +168,10 @@ def _git(folder: Path, *arguments: str, stdin: bytes = b"") -> bytes:
         )  # fmt: skip
     except FileNotFoundError:
         raise MissingError("git is needed: apt-get install git") from None
+    except subprocess.TimeoutExpired:
+        raise UsageError(
+            f"git {' '.join(arguments)[:200]} in {folder}: it took over {SECONDS:g} seconds"
+        ) from None
     except NotADirectoryError:
         raise UsageError(f"{folder} is no folder") from None
     if done.returncode:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import openai
@@ -12,6 +13,8 @@ from envkit.rollout.openai.answer import reason
 from envkit.rollout.openai.refusal import Refused, one_line
 from envkit.rollout.openai.settings import NO_KEY, ChatSettings
 from envkit.rollout.policy import PolicyFailed, PolicyStopped
+
+log = logging.getLogger("envkit.openai")
 
 MAX_BYTES = 32 << 20  # of one response; text and thinking of MAX_CHARS fit, however escaped
 _CONNECTIONS = 256  # below the usual limit of open files; requests beyond it wait
@@ -31,6 +34,7 @@ class _Bounded(openai.DefaultAsyncHttpxClient):
         super().__init__(**options)
         self._seconds = seconds
         self.served = False  # the endpoint has answered
+        self._warned = False
 
     async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
         """One request and its whole response.
@@ -51,6 +55,12 @@ class _Bounded(openai.DefaultAsyncHttpxClient):
         except TimeoutError:
             seconds = f"{self._seconds:g} seconds"
             raise beyond(f"the endpoint took over {seconds} to answer") from None
+        except Exception as error:  # the transport's: which library that is, the client decides
+            if not (self.served or self._warned):  # people wait: the retries take most of a minute
+                self._warned = True
+                place = f"{request.url.scheme}://{request.url.netloc.decode()}"
+                log.warning("no answer from %s yet (%s); trying again", place, one_line(str(error)))
+            raise
         if body is None:
             raise beyond(f"the endpoint's answer is longer than {MAX_BYTES} bytes")
         headers = [header for header in response.headers.multi_items() if header[0] not in _REBUILT]
