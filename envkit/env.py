@@ -181,7 +181,7 @@ class Env(Generic[G]):
 
     async def freeze(self) -> FrozenEvidence:
         """Stop the agent's processes and export what the class declares as evidence."""
-        await self._toolbox.aclose()
+        await self._toolbox.settle()
         items: list[FrozenItem] = []
         for name, session in self._sessions.items():
             patterns = [a.pattern for a in self.evidence if a.adapter.name == name]
@@ -195,5 +195,5 @@ class Env(Generic[G]):
 
     async def close(self) -> None:
         """Give everything back. Safe to call twice."""
-        await self._toolbox.aclose()
+        await self._toolbox.settle()
         await self._stack.aclose()

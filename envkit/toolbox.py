@@ -84,9 +84,10 @@ class Toolbox:
             self._note(tool.name, error)
             return ToolResult("The tool failed.", error=True)
 
-    async def aclose(self) -> None:
-        """Run nothing any more; what still blocks is interrupted, or left behind. Safe to call twice."""
-        await self._lane.aclose()
+    async def settle(self) -> None:
+        """End what still blocks, or leave it behind: a later call has a thread of its own again."""
+        lane, self._lane = self._lane, Lane("tools")
+        await lane.aclose()
 
     async def _on_lane(self, handler: Handler, arguments: dict[str, Any]) -> object:
         """What a handler gives back that may block; nobody else's episode waits for it."""

@@ -64,7 +64,7 @@ class MemorySession:
 
     # ---- tools ----
 
-    @tool(inline=True)
+    @tool
     def view(self, path: str = paths.ROOT, view_range: list[int] | None = None) -> str:
         """Show a directory of your memory (two levels deep), or a file of it with line numbers.
 
@@ -87,7 +87,7 @@ class MemorySession:
             raise refusals.missing(path)
         return text.listing(path, sizes, self._rules.answer_chars)
 
-    @tool(inline=True)
+    @tool
     def search(self, query: str, k: int = 5) -> str:
         """Find the files of your memory that hold the words you look for, best first, with the best line of each.
 
@@ -102,7 +102,7 @@ class MemorySession:
             return "Nothing in your memory holds any of these words."
         return clip("\n".join(found), self._rules.answer_chars)
 
-    @tool(inline=True)
+    @tool
     def create(self, path: str, file_text: str) -> str:
         """Write a new file into your memory; its directories come with it.
 
@@ -116,7 +116,7 @@ class MemorySession:
             store.write(path, refusals.sound(file_text), self._stamp())
         return f"File created successfully at: {path}"
 
-    @tool(inline=True)
+    @tool
     def str_replace(self, path: str, old_str: str, new_str: str = "") -> str:
         """Replace a piece of text in a file of your memory. It has to stand there exactly once.
 
@@ -137,7 +137,7 @@ class MemorySession:
         line, lines = content.count("\n", 0, at) + 1, new_str.count("\n") + 1
         return text.around(path, changed, line, lines, self._rules.answer_chars)
 
-    @tool(inline=True)
+    @tool
     def insert(self, path: str, insert_line: int, insert_text: str) -> str:
         """Insert lines into a file of your memory.
 
@@ -156,7 +156,7 @@ class MemorySession:
             store.write(path, changed, self._stamp())
         return text.around(path, changed, insert_line + 1, len(new), self._rules.answer_chars)
 
-    @tool(inline=True)
+    @tool
     def delete(self, path: str) -> str:
         """Delete a file of your memory, or a directory with all that is in it.
 
@@ -172,7 +172,7 @@ class MemorySession:
             store.remove(path)
         return f"Successfully deleted {path}"
 
-    @tool(inline=True)
+    @tool
     def rename(self, old_path: str, new_path: str) -> str:
         """Rename or move a file or directory of your memory. Nothing may be at the new place.
 
