@@ -26,6 +26,7 @@ from envkit.errors import MissingError
 from envkit.host import Host
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+_END_SECONDS = 60.0
 _PAGES = {
     "/": "<title>Start</title><h1>Shop</h1><a href=/form>Order</a>",
     "/form": "<title>Form</title><button type=button onclick='this.textContent=1'>Count</button>"
@@ -168,7 +169,9 @@ async def _peer(python: str, episodes: int) -> tuple[float, float]:
 
         try:
             await over()  # it has warmed up
-            return await _measured(episodes, over)
+            figures = await _measured(episodes, over)
+            await asyncio.wait_for(process.wait(), _END_SECONDS)  # it closes its browsers
+            return figures
         finally:
             if process.returncode is None:
                 process.kill()
