@@ -5,6 +5,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from envkit.data.message import Action, ToolCall
 from envkit.rollout.runner import Runner, RunSettings
 from tests.rollout.test_runner import Acting
@@ -37,16 +39,18 @@ async def answers(*calls):
     return episode, [m["content"] for m in episode.messages if m["role"] == "tool"]
 
 
-async def lanes_gone():
-    until = time.monotonic() + 3
-    while [t for t in threading.enumerate() if t.name == "tools"]:
-        if time.monotonic() > until:
-            return False
+@pytest.fixture
+async def ends():
+    """The lanes that a test began end with its episodes."""
+    before = set(threading.enumerate())
+    yield
+    until = time.monotonic() + 5
+    while [t for t in threading.enumerate() if t.name == "tools" and t not in before]:
+        assert time.monotonic() < until
         await asyncio.sleep(0.02)
-    return True
 
 
-async def test_neither_the_loop_nor_another_episode_waits_for_a_tool_that_blocks():
+async def test_neither_the_loop_nor_another_episode_waits_for_a_tool_that_blocks(ends):
     longest, over = 0.0, asyncio.Event()
 
     async def watch():
@@ -62,10 +66,9 @@ async def test_neither_the_loop_nor_another_episode_waits_for_a_tool_that_blocks
     await watching
     assert {episode.reward for episode in episodes} == {1.0}
     assert longest < 1.0  # a single one of them on the loop would have taken it
-    assert await lanes_gone()
 
 
-async def test_a_tool_that_never_ends_costs_its_own_episode_and_no_other():
+async def test_a_tool_that_never_ends_costs_its_own_episode_and_no_other(ends):
     def act(turn, observation, casting):
         last = turn == 3
         spins = casting.ticket.public.id == first and turn == 1
@@ -75,7 +78,6 @@ async def test_a_tool_that_never_ends_costs_its_own_episode_and_no_other():
     lost, *others = await played(act, tasks=4)
     assert (lost.ending, lost.reward, lost.invalid) == ("seconds", 0.0, None)
     assert [episode.reward for episode in others] == [1.0, 1.0, 1.0]
-    assert await lanes_gone()
 
 
 async def _id_of_task(index):
