@@ -95,6 +95,7 @@ class Trainer:
         self._troupe = Troupe(stage, settings.seed, settings.concurrency)
         self._ledger = Ledger(out / checkpoint.LEDGER)
         self._started, self._cpu = time.monotonic(), time.process_time()
+        self._warmed = False  # to where rewards can teach
         env = stage.resolved.env
         split, size, self._held = divide(dict(env.splits), settings.eval_tasks)
         self._plan = Plan(split, size, settings.groups, settings.group_size, settings.seed)
@@ -180,6 +181,7 @@ class Trainer:
                 success = await self._probe(step, works[tasks:])
                 probes.append((step, success))
                 if ready(success, self._floor):
+                    self._warmed = True
                     break
         told = {"loss": loss, "steps": step, "rows": len(samples), "probes": probes}
         self._metrics.write("warm", 0, told)
@@ -273,7 +275,7 @@ class Trainer:
         values = Result.of(await self._troupe.play(self._source(keep=False), works)).as_json()
         if step == 0:
             values["guess_floor"] = self._floor
-            if guesses(values["success"], self._floor):
+            if not self._warmed and guesses(values["success"], self._floor):
                 log.warning(
                     "success %.2f is under twice what a guess earns (%.2f): such a policy learns to guess;"
                     " give it a longer warm start (--warm-steps)", values["success"], self._floor,

@@ -162,7 +162,7 @@ class Same(Echo):
 '''
 
 
-def test_a_warm_start_ends_where_rewards_can_teach(tmp_path):
+def test_a_warm_start_ends_where_rewards_can_teach(tmp_path, caplog):
     path = tmp_path / "echo.py"
     path.write_text(ECHO)
     wanted = {"warm_steps": 200, "steps": 0, "eval_tasks": 64}
@@ -173,11 +173,13 @@ def test_a_warm_start_ends_where_rewards_can_teach(tmp_path):
     assert ready(success, made["guess_floor"])
     assert not any(ready(least, made["guess_floor"]) for _, least in before)
     assert made["before"]["success"] > made["guess_floor"]
-    # where a guess is always right, no success is more than a guess: it goes on to its last step
+    assert "learns to guess" not in caplog.text
+    # where a guess is always right, no success is more than a guess: it goes on to its last step, and says so
     made = run(tmp_path / "same", spec=f"file:{path}:Same", **{**wanted, "warm_steps": 60})
     (warm,) = read(tmp_path / "same", "warm")
     assert [step for step, _ in warm["probes"]] == [50, 60]
     assert made["guess_floor"] == 1.0
+    assert "learns to guess" in caplog.text
 
 
 @pytest.mark.parametrize(
