@@ -1,11 +1,13 @@
 """The documentation is run: its environments are played, its other snippets compiled, its commands parsed."""
 
 import asyncio
+import inspect
 import re
 import shlex
 import subprocess
 from pathlib import Path
 
+import envkit_validators
 import pytest
 import typer
 
@@ -121,3 +123,13 @@ def test_links_lead_somewhere():
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_validator_is_in_the_reference_as_its_docstring_says():
+    page = (ROOT / "docs/reference/validators.md").read_text("utf-8")
+    told = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", page, re.MULTILINE))
+    summaries = {
+        name: (inspect.getdoc(getattr(envkit_validators, name)) or "").partition("\n")[0]
+        for name in envkit_validators.__all__
+    }
+    assert told == summaries
