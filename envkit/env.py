@@ -153,7 +153,7 @@ class Env(Generic[G]):
     async def step(self, action: Action, seat: str = SEAT) -> Observation:
         """Carry out one action. Raises WorldError where the world is gone."""
         self.seat = seat
-        if not action.calls and self._floor:  # speech, where somebody listens
+        if not action.calls and self._floor is not None:  # speech, where somebody listens
             await self._floor.hear(seat, action.text)
         elif not action.calls:
             self.answer = action.text
@@ -195,5 +195,5 @@ class Env(Generic[G]):
 
     async def close(self) -> None:
         """Give everything back. Safe to call twice."""
-        await self._toolbox.settle()
-        await self._stack.aclose()
+        async with self._stack:  # which is closed even where this is cancelled
+            await self._toolbox.settle()

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from envkit.data.message import Action, ToolCall
+from envkit.data.message import Action, ToolCall, call
+from envkit.data.task import Limits, PublicTask
+from envkit.host import Host
+from envkit.judge.client import Judge
+from envkit.registry import resolve
 from envkit.rollout.runner import Runner, RunSettings
 from tests.rollout.test_runner import Acting
 
@@ -81,9 +85,6 @@ async def test_a_tool_that_never_ends_costs_its_own_episode_and_no_other(ends):
 
 
 async def _id_of_task(index):
-    from envkit.judge.client import Judge
-    from envkit.registry import resolve
-
     async with Judge(resolve(SLOW).spec) as judge:
         return (await judge.draw("train", index)).public.id
 
@@ -101,3 +102,24 @@ async def test_whatever_a_tool_ends_with_is_an_observation():
     assert episode.reward == 1.0
     (finding,) = episode.findings
     assert finding["evidence"].startswith("SystemExit at slow.py:")
+
+
+async def test_closing_that_is_cancelled_beside_a_tool_that_blocks_closes_the_world_all_the_same(
+    ends,
+):
+    env = resolve(SLOW).env()
+    task = PublicTask(
+        id="t", prompt="Go.", world={"table": {}}, limits=Limits(), seed=1, digest="d"
+    )
+    await env.reset(task, Host(), pack="p", group="g")
+    closed: list[bool] = []
+    env._stack.callback(closed.append, True)
+    blocked = asyncio.create_task(env.step(call("sleep", seconds=1.0)))
+    await asyncio.sleep(0.1)
+    closing = asyncio.create_task(env.close())
+    await asyncio.sleep(0.02)  # it waits for the tool
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert closed == [True]
+    await asyncio.wait({blocked})

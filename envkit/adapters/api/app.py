@@ -89,7 +89,7 @@ def _close(app: FastAPI) -> None:
     if app.exception_handlers.get(RequestValidationError) in usual:
         app.exception_handlers[RequestValidationError] = _unfitting
     app.exception_handlers.setdefault(ToolRefusal, _refused)
-    # read, never written: all episodes share it
+    # read, never written: all episodes share it. The hint asks for a dict; what it does with it, a mapping can.
     app.state = State(MappingProxyType(dict(vars(app.state)["_state"])))  # type: ignore[arg-type]
 
 

@@ -20,7 +20,7 @@ def stay_on_lanes() -> None:
     for module in (routing, utils):
         away = getattr(module, "run_in_threadpool", None)
         if away is not None and not hasattr(away, "__wrapped__"):
-            module.run_in_threadpool = _staying(away)  # type: ignore[attr-defined]
+            module.run_in_threadpool = _staying(away)  # type: ignore[attr-defined]  # not exported
 
 
 def _staying(away: Callable[..., Any]) -> Callable[..., Any]:

@@ -183,7 +183,9 @@ class Engines:
         except MissingError:
             await stack.aclose()
             raise
-        except Exception as error:
+        except (
+            Exception
+        ) as error:  # before any action of an agent: whatever it is, it is infrastructure
             await stack.aclose()
             said = str(error).strip().partition("\n")[0] or "it took too long"
             raise SandboxUnavailable(f"Chromium did not start: {said}") from error
