@@ -154,6 +154,8 @@ class _Thread:
         # a daemon, and so are the threads that it begins: what never returns must not keep the runner alive
         self._thread = threading.Thread(target=self._live, name=name, daemon=True)
         self._jobs: set[_Job] = set()  # those whose waiting side has to be told if it all ends
+        self._leaving = threading.Lock()
+        self._over = False
         self._thread.start()
 
     def is_alive(self) -> bool:
@@ -180,9 +182,10 @@ class _Thread:
     def leave(self) -> None:
         """Stop, and interrupt what holds the thread: a loop in Python ends at once, a blocking call when it returns."""
         self.stop()
-        if self._thread.ident is not None:
-            ident = ctypes.c_ulong(self._thread.ident)
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(_Left))
+        with self._leaving:
+            if not self._over and self._thread.ident is not None:
+                ident = ctypes.c_ulong(self._thread.ident)
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(_Left))
 
     def _begin(self, job: _Job) -> None:
         if not job.done.done():
@@ -190,24 +193,64 @@ class _Thread:
 
     def _live(self) -> None:
         _local.here = True
-        with suppress(_Left):
+        # _Left may come as any call begins or ends: until it can't come any more, no call stands outside of the `try`
+        try:
             try:
-                asyncio.set_event_loop(self._loop)
-                self._loop.run_forever()
-                self._wind_up()
+                self._serve()
             finally:
-                asyncio.set_event_loop(None)
-                self._loop.close()
-                _call(self.home, self.ended.set)
+                self._shield()
+        except _Left:
+            self._shield()
+        self._close()
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.set_exception_handler(_unless_left)
+        self._loop.run_forever()
+        self._wind_up()
 
     def _wind_up(self) -> None:
         """Cancel what is left, and give it one chance to clean up."""
         left = asyncio.all_tasks(self._loop)
-        for task in left:
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            left.discard(task)
+            if not left:
+                self._loop.stop()
+
+        for task in tuple(left):
+            task.add_done_callback(ended)
             task.cancel()
         if left:
-            self._loop.run_until_complete(asyncio.wait(left, timeout=_GRACE))
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.call_later(_GRACE, self._loop.stop)
+            self._loop.run_forever()  # no coroutine of ours: _Left would leave it unawaited
+
+    def _shield(self) -> None:
+        """From here on nothing interrupts the thread. Raises _Left where that is on its way."""
+        with self._leaving:
+            self._over = True
+        on_lane()  # any call: what is on its way comes with it
+
+    def _close(self) -> None:
+        ending = self._loop.create_task(_ended(self._loop))
+        ending.add_done_callback(lambda _: self._loop.stop())
+        while not ending.done():  # a stop that was on its way comes first
+            self._loop.run_forever()
+        asyncio.set_event_loop(None)
+        self._loop.close()
+        _call(self.home, self.ended.set)
+
+
+async def _ended(loop: asyncio.AbstractEventLoop) -> None:
+    """End the generators that were left open."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(loop.shutdown_asyncgens(), _GRACE)
+
+
+def _unless_left(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What a loop says of an error that it caught: nothing, where the error is how we end it."""
+    if not isinstance(context.get("exception"), _Left):
+        loop.default_exception_handler(context)
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., Any], *args: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import threading
 import time
 
@@ -169,3 +170,50 @@ async def test_cancelling_the_episode_cancels_its_handler(lane):
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await asyncio.to_thread(ended.wait, 10)
+
+
+async def test_a_thread_that_is_interrupted_at_any_step_of_its_ending_closes_its_loop(monkeypatch):
+    # what would stay open warns when it is collected, and a warning fails the test
+    errors = []
+    monkeypatch.setattr(threading, "excepthook", errors.append)
+    step, interrupted = 0, True
+    gc.disable()  # a finaliser that runs on the lane loses what is raised in it
+    try:
+        while interrupted:
+            interrupted = await ends_interrupted(step)
+            step += 1
+    finally:
+        gc.enable()
+    gc.collect()
+    assert errors == []
+    assert step > 100
+
+
+async def ends_interrupted(step):
+    """Whether so many calls were begun or ended on a lane after it was told to end; after that it was interrupted."""
+    one, steps, reached = Lane("test"), iter(range(1000)), False
+
+    def watch(frame, event, _argument):
+        nonlocal reached
+        if threading.current_thread().name != "test" or event not in ("call", "c_return"):
+            return
+        if frame.f_code.co_name == "_remove":  # of a weak set; a finaliser as well
+            return
+        if one._closed and not thread._leaving.locked() and next(steps) == step:
+            reached = True
+            thread.leave()
+
+    threading.setprofile(watch)
+    try:
+        await one.run(value)
+        thread = one._thread
+        waits = asyncio.create_task(one.run(lambda: asyncio.sleep(9)))
+        await asyncio.sleep(0.001)
+        await one.aclose()
+    finally:
+        threading.setprofile(None)
+    with pytest.raises(TimeoutError):
+        await waits
+    thread._thread.join(3)
+    assert thread._loop.is_closed(), step
+    return reached
