@@ -37,6 +37,10 @@ class TracedSource(PolicySource, Protocol):
         ...
 
 
+class Unplayable(EnvkitError):
+    """Most episodes were invalid: what the rest came to would say nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """One episode: its record, and its tokens by seat where the source kept them."""
@@ -96,7 +100,7 @@ class Troupe:
         self._concurrency = concurrency
 
     async def play(self, source: PolicySource, works: Sequence[Work]) -> list[Outcome]:
-        """The outcomes in the order of `works`. Raises UsageError, MissingError or JudgeError."""
+        """The outcomes in the order of `works`. Raises Unplayable, UsageError, MissingError or JudgeError."""
         cast = Cast(source, self._seed)
         free = asyncio.Semaphore(self._concurrency)
         take: Callable[[str], Any] = getattr(source, "take", lambda episode: {})
@@ -111,12 +115,26 @@ class Troupe:
                 tasks = [group.create_task(one(work)) for work in works]
         except* EnvkitError as errors:
             raise _first(errors) from None
-        return [task.result() for task in tasks]
+        outcomes = [task.result() for task in tasks]
+        _require_valid(outcomes)
+        return outcomes
 
     async def _attempts(self, cast: Cast, work: Work) -> Episode:
         """What infrastructure felled is tried once more, then left out."""
         episode = await play(self.stage, cast, work, 1)
         return episode if episode.invalid not in RETRIED else await play(self.stage, cast, work, 2)
+
+
+def _require_valid(outcomes: Sequence[Outcome]) -> None:
+    invalid = [outcome.episode for outcome in outcomes if not outcome.valid]
+    if 2 * len(invalid) <= len(outcomes):
+        return
+    reasons = Counter(str(episode.invalid) for episode in invalid)
+    names = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+    raise Unplayable(
+        f"{invalid[0].spec}: {len(invalid)} of {len(outcomes)} episodes were invalid ({names});"
+        f" the first, task {invalid[0].index}: {invalid[0].detail}"
+    )
 
 
 def _first(group: BaseExceptionGroup[EnvkitError]) -> EnvkitError:

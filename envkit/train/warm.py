@@ -153,7 +153,7 @@ async def guess_floor(troupe: Troupe, plan: Plan, held: HeldOut) -> float:
     works = [group[0] for step in range(steps) for group in plan.groups_of(step)]
     solved = await troupe.play(Oracle("oracle"), works)
     answers = Counter(_last_words(outcome) for outcome in solved if outcome.valid)
-    answer = answers.most_common(1)[0][0] if answers else ""
+    answer = answers.most_common(1)[0][0]
     return Result.of(await troupe.play(Constant(answer), held.works(1))).success
 
 

@@ -14,7 +14,7 @@ from envkit.errors import RecordError, UsageError  # noqa: E402
 from envkit.rollout.play import Work  # noqa: E402
 from envkit.rollout.record import Episode, Timings  # noqa: E402
 from envkit.train import checkpoint  # noqa: E402
-from envkit.train.collect import Outcome, Result, batch_of  # noqa: E402
+from envkit.train.collect import Outcome, Result, Unplayable, batch_of  # noqa: E402
 from envkit.train.ledger import HELD_OUT, HeldOut, Ledger, Plan, divide  # noqa: E402
 from envkit.train.loop import Exploited, train  # noqa: E402
 from envkit.train.metrics import read  # noqa: E402
@@ -30,6 +30,9 @@ SMALL = {
 
 
 def run(out, tell=lambda *_: None, **changes):
+    salt = out.with_suffix(".salt")  # of one's own, so that a run is the same run again
+    salt.write_text("0123456789abcdef" * 2)
+    changes.setdefault("salt_file", str(salt))
     return asyncio.run(train(TrainSettings(**{**SMALL, **changes}), out, tell=tell))
 
 
@@ -42,7 +45,9 @@ def weights(folder):
 
 def test_two_steps(tmp_path):
     lines = []
-    made = run(tmp_path / "run", lambda kind, step, values: lines.append((kind, step)))
+    made = run(
+        tmp_path / "run", lambda kind, step, values: lines.append((kind, step)), salt_file=None
+    )
     out = tmp_path / "run"
     assert made["before"]["episodes"] == made["after"]["episodes"] == 4
     assert (made["after"]["step"], made["episodes"]) == (2, 24)
@@ -81,10 +86,8 @@ def test_parameters_move_where_a_group_differs_and_only_there(tmp_path):
 
 
 def test_the_same_seed_and_salt_give_the_same_run(tmp_path):
-    salt = tmp_path / "salt"
-    salt.write_text("0123456789abcdef" * 2)
     for name in "ab":
-        run(tmp_path / name, salt_file=str(salt))
+        run(tmp_path / name)
     rewards = [[entry["reward"] for entry in read(tmp_path / name, "train")] for name in "ab"]
     assert rewards[0] == rewards[1]
     a, b = (weights(checkpoint.found(tmp_path / name)[-1].model) for name in "ab")
@@ -122,6 +125,12 @@ class Nothing(Coin):
     @staticmethod
     def grade(evidence, gold):
         return Score.all(never=False)
+
+class Broken(Coin):
+    """Its grader never gives a verdict."""
+    @staticmethod
+    def grade(evidence, gold):
+        raise RuntimeError("no verdict")
 
 class Cheats(Coin):
     """Every episode is caught."""
@@ -203,6 +212,16 @@ def test_exploits_earn_nothing_and_stop_the_run(tmp_path):
     entries = read(tmp_path / "lenient", "train")
     assert [entry["reward"] for entry in entries] == [0.0, 0.0]
     assert [entry["exploits"] for entry in entries] == [{"peeked": 12}] * 2
+
+
+def test_infrastructure_that_fails_ends_the_run_and_is_no_zero(tmp_path):
+    path = tmp_path / "coin.py"
+    path.write_text(COIN)
+    with pytest.raises(
+        Unplayable, match=r"Broken@1: (\d+) of \1 episodes were invalid \(grader_broken"
+    ):
+        run(tmp_path / "run", spec=f"file:{path}:Broken")
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
 def test_a_folder_is_one_runs(tmp_path):
