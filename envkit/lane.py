@@ -155,7 +155,7 @@ class _Thread:
         self._thread = threading.Thread(target=self._live, name=name, daemon=True)
         self._jobs: set[_Job] = set()  # those whose waiting side has to be told if it all ends
         self._leaving = threading.Lock()
-        self._over = False
+        self._interruptible = False
         self._thread.start()
 
     def is_alive(self) -> bool:
@@ -183,8 +183,8 @@ class _Thread:
         """Stop, and interrupt what holds the thread: a loop in Python ends at once, a blocking call when it returns."""
         self.stop()
         with self._leaving:
-            if not self._over and self._thread.ident is not None:
-                ident = ctypes.c_ulong(self._thread.ident)
+            if self._interruptible:  # before that, the stop comes before any work
+                ident = ctypes.c_ulong(self._thread.ident or 0)
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(_Left))
 
     def _begin(self, job: _Job) -> None:
@@ -204,6 +204,8 @@ class _Thread:
         self._close()
 
     def _serve(self) -> None:
+        with self._leaving:
+            self._interruptible = True
         asyncio.set_event_loop(self._loop)
         self._loop.set_exception_handler(_unless_left)
         self._loop.run_forever()
@@ -228,7 +230,7 @@ class _Thread:
     def _shield(self) -> None:
         """From here on nothing interrupts the thread. Raises _Left where that is on its way."""
         with self._leaving:
-            self._over = True
+            self._interruptible = False
         on_lane()  # any call: what is on its way comes with it
 
     def _close(self) -> None:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from envkit.lane import MOST_STUCK, Lane, LaneClosedError
+from envkit.lane import MOST_STUCK, Lane, LaneClosedError, _Thread
 
 
 async def value(result=1):
@@ -217,3 +217,18 @@ async def ends_interrupted(step):
     thread._thread.join(3)
     assert thread._loop.is_closed(), step
     return reached
+
+
+async def test_a_thread_that_is_left_before_it_began_closes_its_loop():
+    begin = threading.Event()
+
+    class Late(_Thread):
+        def _live(self):
+            begin.wait(5)
+            super()._live()
+
+    thread = Late("test")
+    thread.leave()
+    begin.set()
+    assert await lanes_gone() == []
+    assert thread._loop.is_closed()
