@@ -298,10 +298,8 @@ async def test_what_never_ends_is_said_and_waited_for_once(visit):
         await v.call("read")
         await v.call("click", ref=v.ref("Go"))
         assert "Note: the page was still loading when this was taken" in v.text
-        began = asyncio.get_running_loop().time()
         await v.call("wait", ms=1)
-        assert asyncio.get_running_loop().time() - began < 1.5
-        assert "still loading" not in v.text
+        assert "still loading" not in v.text  # had it been waited for again, it would be said again
 
 
 async def test_time_passes_when_it_is_waited_for(visit):

@@ -370,7 +370,7 @@ def test_one_instruction_can_not_take_minutes(shop, sql):
     started = time.perf_counter()
     with pytest.raises(sqlite3.Error):
         shop.query(sql, *[json.dumps(list(range(250)))] * sql.count("?"))
-    assert time.perf_counter() - started < 3
+    assert time.perf_counter() - started < 15
 
 
 def test_functions_that_are_bounded_do_what_they_do_elsewhere(shop):
