@@ -12,6 +12,7 @@ import ctypes
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from inspect import CORO_CREATED, getcoroutinestate, iscoroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -151,11 +152,10 @@ class _Thread:
         self.ended = asyncio.Event()
         self.home = asyncio.get_running_loop()
         self._loop = asyncio.new_event_loop()
+        self._window = _Window()
         # a daemon, and so are the threads that it begins: what never returns must not keep the runner alive
         self._thread = threading.Thread(target=self._live, name=name, daemon=True)
         self._jobs: set[_Job] = set()  # those whose waiting side has to be told if it all ends
-        self._leaving = threading.Lock()
-        self._interruptible = False
         self._thread.start()
 
     def is_alive(self) -> bool:
@@ -182,10 +182,7 @@ class _Thread:
     def leave(self) -> None:
         """Stop, and interrupt what holds the thread: a loop in Python ends at once, a blocking call when it returns."""
         self.stop()
-        with self._leaving:
-            if self._interruptible:  # before that, the stop comes before any work
-                ident = ctypes.c_ulong(self._thread.ident or 0)
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(_Left))
+        self._window.interrupt()
 
     def _begin(self, job: _Job) -> None:
         if not job.done.done():
@@ -193,66 +190,108 @@ class _Thread:
 
     def _live(self) -> None:
         _local.here = True
-        # _Left may come as any call begins or ends: until it can't come any more, no call stands outside of the `try`
-        try:
-            try:
-                self._serve()
-            finally:
-                self._shield()
-        except _Left:
-            self._shield()
-        self._close()
-
-    def _serve(self) -> None:
-        with self._leaving:
-            self._interruptible = True
         asyncio.set_event_loop(self._loop)
-        self._loop.set_exception_handler(_unless_left)
+        self._loop.set_task_factory(self._task)
+        self._loop.set_exception_handler(self._report)
         self._loop.run_forever()
-        self._wind_up()
-
-    def _wind_up(self) -> None:
-        """Cancel what is left, and give it one chance to clean up."""
-        left = asyncio.all_tasks(self._loop)
-
-        def ended(task: asyncio.Task[Any]) -> None:
-            left.discard(task)
-            if not left:
-                self._loop.stop()
-
-        for task in tuple(left):
-            task.add_done_callback(ended)
-            task.cancel()
-        if left:
-            self._loop.call_later(_GRACE, self._loop.stop)
-            self._loop.run_forever()  # no coroutine of ours: _Left would leave it unawaited
-
-    def _shield(self) -> None:
-        """From here on nothing interrupts the thread. Raises _Left where that is on its way."""
-        with self._leaving:
-            self._interruptible = False
-        on_lane()  # any call: what is on its way comes with it
-
-    def _close(self) -> None:
-        ending = self._loop.create_task(_ended(self._loop))
+        ending = asyncio.Task(_wind_up(self._loop), loop=self._loop)
         ending.add_done_callback(lambda _: self._loop.stop())
-        while not ending.done():  # a stop that was on its way comes first
+        while not ending.done():  # a second stop may be on its way
             self._loop.run_forever()
         asyncio.set_event_loop(None)
         self._loop.close()
         _call(self.home, self.ended.set)
 
+    def _task(self, loop: asyncio.AbstractEventLoop, work: Any, **told: Any) -> asyncio.Task[Any]:
+        return asyncio.Task(_Steps(work, self._window), loop=loop, **told)
 
-async def _ended(loop: asyncio.AbstractEventLoop) -> None:
-    """End the generators that were left open."""
+    def _report(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What asyncio says of errors that nobody waits for; of work that was left behind that is nothing new."""
+        if not self._window.left:
+            loop.default_exception_handler(context)
+
+
+async def _wind_up(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what is left on a loop, and give it one chance to clean up."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=_GRACE)
     with suppress(TimeoutError):
         await asyncio.wait_for(loop.shutdown_asyncgens(), _GRACE)
 
 
-def _unless_left(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What a loop says of an error that it caught: nothing, where the error is how we end it."""
-    if not isinstance(context.get("exception"), _Left):
-        loop.default_exception_handler(context)
+class _Window:
+    """When a thread can be interrupted: while it takes a step of work, and never inside of its event loop."""
+
+    def __init__(self) -> None:
+        self.left = False  # once for all
+        self._changing = threading.Lock()
+        self._within: int | None = None  # the thread, in a step
+
+    def interrupt(self) -> None:
+        """Raise _Left in the step that is being taken, and in all that come."""
+        with self._changing:
+            if self.left:
+                return
+            self.left = True
+            if self._within is not None:
+                ident, error = ctypes.c_ulong(self._within), ctypes.py_object(_Left)
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, error)
+
+    def open(self) -> None:
+        """A step begins. Raises _Left."""
+        with self._changing:
+            if self.left:
+                raise _Left
+            self._within = threading.get_ident()
+
+    def shut(self) -> None:
+        """It ended. Raises _Left where that is on its way, so that it can't come later."""
+        with self._changing:
+            self._within = None
+        on_lane()  # any call: an interruption comes as a call begins, at the latest
+
+
+class _Steps(Coroutine[Any, Any, T]):
+    """A coroutine whose steps are taken in a window."""
+
+    def __init__(self, work: Coroutine[Any, Any, T], window: _Window) -> None:
+        self._work = work
+        self._window = window
+
+    def send(self, value: Any) -> Any:
+        """Take a step."""
+        return self._step(self._work.send, value)
+
+    def throw(self, *error: Any) -> Any:
+        """Take a step that begins with an error."""
+        return self._step(self._work.throw, *error)
+
+    def close(self) -> None:
+        """End the work where it stands."""
+        self._work.close()
+
+    def __await__(self) -> Any:
+        return self._work.__await__()
+
+    def __getattr__(
+        self, name: str
+    ) -> Any:  # what `inspect` asks a coroutine: where it stands, its name
+        return getattr(self._work, name)
+
+    def _step(self, step: Callable[..., Any], *args: Any) -> Any:
+        try:
+            self._window.open()
+        except _Left:
+            if iscoroutine(self._work) and getcoroutinestate(self._work) == CORO_CREATED:
+                self._work.close()  # or it warns that it was never awaited
+            raise
+        try:
+            return step(*args)
+        finally:
+            self._window.shut()
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., Any], *args: Any) -> bool:
