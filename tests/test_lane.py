@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import gc
+import inspect
 import threading
 import time
 
+import anyio
 import pytest
 
 from envkit.lane import MOST_STUCK, Lane, LaneClosedError, _Thread
@@ -223,6 +225,40 @@ async def ends_interrupted(step):
     thread._thread.join(3)
     assert thread._loop.is_closed(), step
     return reached
+
+
+async def test_work_has_all_that_asyncio_and_anyio_have(lane):
+    async def counts():
+        try:
+            for n in range(9):
+                yield n
+                await asyncio.sleep(0)
+        finally:
+            ended.append("generator")
+
+    async def sleeps():
+        try:
+            await anyio.sleep(9)
+        finally:
+            ended.append("task")
+
+    async def work():
+        with anyio.move_on_after(0.02) as scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(sleeps)
+        assert scope.cancelled_caught
+        async with asyncio.TaskGroup() as group:
+            doubled = [group.create_task(value(2)), group.create_task(value(3), name="named")]
+        async for n in counts():
+            if n == 3:
+                break
+        kind = inspect.getcoroutinestate(asyncio.current_task().get_coro())
+        return [await asyncio.wait_for(value(1), 5), *(task.result() for task in doubled), n, kind]
+
+    ended = []
+    assert await lane.run(work, 5) == [1, 2, 3, 3, inspect.CORO_RUNNING]
+    await lane.aclose()
+    assert sorted(ended) == ["generator", "task"]
 
 
 async def test_work_that_is_left_while_it_waits_takes_no_further_step(lane):
