@@ -2,7 +2,7 @@
 
 What runs are the author's plain tools, and the handlers of an API. They take turns, in the order in which calls came:
 ids and draws are then the same for the same calls. Work over its deadline is cancelled; what does not even notice is
-left behind with its thread, which is told to end, and a new thread takes over.
+left behind with its thread, which is interrupted, and a new thread takes over.
 """
 
 from __future__ import annotations
@@ -276,10 +276,8 @@ class _Steps(Coroutine[Any, Any, T]):
     def __await__(self) -> Any:
         return self._work.__await__()
 
-    def __getattr__(
-        self, name: str
-    ) -> Any:  # what `inspect` asks a coroutine: where it stands, its name
-        return getattr(self._work, name)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._work, name)  # its name, and what `inspect` asks: where it stands
 
     def _step(self, step: Callable[..., Any], *args: Any) -> Any:
         try:
