@@ -95,7 +95,7 @@ def test_the_same_seed_and_salt_give_the_same_run(tmp_path):
 
 
 COIN = '''
-from envkit import Env, Score, Task, call, say, tool
+from envkit import Data, Env, Score, Task, call, say, tool
 
 class Coin(Env):
     """Say heads or tails."""
@@ -131,6 +131,19 @@ class Broken(Coin):
     @staticmethod
     def grade(evidence, gold):
         raise RuntimeError("no verdict")
+
+class Half(Coin):
+    """Its test split can't be set up."""
+    splits = {"train": 200, "test": 50}
+    of = Data(str)
+
+    @classmethod
+    def task(cls, split, index, rng):
+        return Task(prompt="heads?", world={"of": split}, gold={"side": "heads"})
+
+    async def setup(self):
+        if self.of == "test":
+            raise RuntimeError("no such world")
 
 class Cheats(Coin):
     """Every episode is caught."""
@@ -222,6 +235,8 @@ def test_infrastructure_that_fails_ends_the_run_and_is_no_zero(tmp_path):
     ):
         run(tmp_path / "run", spec=f"file:{path}:Broken")
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
+    with pytest.raises(Unplayable, match=r"Half@1: 4 of 4 episodes were invalid \(setup_failed 4"):
+        run(tmp_path / "half", spec=f"file:{path}:Half")
 
 
 def test_a_folder_is_one_runs(tmp_path):
